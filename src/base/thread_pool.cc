@@ -1,0 +1,150 @@
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <new>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace raison {
+namespace {
+constexpr int kSlots = 4;
+constexpr int kSpins = 2000;  // about 50-100 us of spinning before a worker parks
+
+inline void cpu_relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+struct Buffer {
+  void* data = nullptr;
+  size_t bytes = 0;
+};
+}  // namespace
+
+struct ThreadPool::Impl {
+  int threads = 1;
+  std::vector<std::thread> workers;
+  std::vector<std::array<Buffer, kSlots>> buffers;
+
+  // One job at a time. `generation` announces it; a worker that saw it takes items from `next` until none is left and
+  // then counts itself out in `pending`. run() returns only when pending is 0, so no worker can touch an old job.
+  std::atomic<uint64_t> generation{0};
+  std::atomic<int64_t> next{0};
+  std::atomic<int> pending{0};
+  std::atomic<bool> stop{false};
+  Fn fn = nullptr;
+  void* arg = nullptr;
+  int64_t items = 0;
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::atomic<int> parked{0};
+
+  void work(int worker) {
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < items;) fn(arg, i, worker);
+  }
+
+  void loop(int worker) {
+    uint64_t seen = 0;
+    for (;;) {
+      int spins = 0;
+      while (generation.load(std::memory_order_acquire) == seen && !stop.load(std::memory_order_relaxed)) {
+        if (++spins < kSpins) {
+          cpu_relax();
+          continue;
+        }
+        std::unique_lock lock(mutex);
+        parked.fetch_add(1);
+        wake.wait(lock, [&] { return generation.load() != seen || stop.load(); });
+        parked.fetch_sub(1);
+      }
+      if (stop.load(std::memory_order_relaxed)) return;
+      seen = generation.load(std::memory_order_acquire);
+      work(worker);
+      pending.fetch_sub(1, std::memory_order_release);
+    }
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
+  impl_->threads = std::clamp(threads, 1, 256);
+  impl_->buffers.resize(impl_->threads);
+  for (int w = 1; w < impl_->threads; ++w) impl_->workers.emplace_back([this, w] { impl_->loop(w); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->stop = true;
+  }
+  impl_->wake.notify_all();
+  for (auto& t : impl_->workers) t.join();
+  for (auto& row : impl_->buffers)
+    for (auto& b : row) ::operator delete(b.data, std::align_val_t(64));
+}
+
+int ThreadPool::threads() const { return impl_->threads; }
+
+void ThreadPool::run(int64_t items, Fn fn, void* arg) {
+  if (items <= 0) return;
+  Impl& p = *impl_;
+  if (p.threads == 1 || items == 1) {
+    for (int64_t i = 0; i < items; ++i) fn(arg, i, 0);
+    return;
+  }
+  p.fn = fn;
+  p.arg = arg;
+  p.items = items;
+  p.next.store(0, std::memory_order_relaxed);
+  p.pending.store(p.threads - 1, std::memory_order_relaxed);
+  p.generation.fetch_add(1);
+  if (p.parked.load() > 0) {
+    { std::lock_guard lock(p.mutex); }  // a worker between its check and its wait is past it once we hold the lock
+    p.wake.notify_all();
+  }
+  p.work(0);
+  for (int spins = 0; p.pending.load(std::memory_order_acquire) != 0;) {
+    if (++spins < kSpins) {
+      cpu_relax();
+    } else {
+      std::this_thread::yield();  // more threads than cores: let the others finish
+    }
+  }
+}
+
+void* ThreadPool::scratch(int worker, int slot, size_t bytes) {
+  Buffer& b = impl_->buffers[worker][slot];
+  if (b.bytes < bytes) {
+    ::operator delete(b.data, std::align_val_t(64));
+    b.data = nullptr;
+    const size_t grown = std::max(bytes, b.bytes * 2);
+    b.bytes = 0;
+    b.data = ::operator new(grown, std::align_val_t(64));
+    b.bytes = grown;
+  }
+  return b.data;
+}
+
+int ThreadPool::default_threads() {
+  int n = 1;
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) n = CPU_COUNT(&set);
+  std::ifstream quota("/sys/fs/cgroup/cpu.max");
+  std::string max;
+  double period = 0;
+  if (quota >> max >> period && max != "max" && period > 0) {
+    n = std::min(n, std::max(1, static_cast<int>(std::strtod(max.c_str(), nullptr) / period + 0.5)));
+  }
+  return std::max(1, n);
+}
+
+}  // namespace raison

@@ -1,0 +1,143 @@
+#include "tensor/dtype.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace raison {
+namespace {
+constexpr DTypeInfo kInfo[] = {
+    {"F32", 1, 4}, {"F16", 1, 2}, {"BF16", 1, 2}, {"Q8_0", 32, 34}, {"F64", 1, 8}, {"I8", 1, 1}, {"I16", 1, 2},
+    {"I32", 1, 4}, {"I64", 1, 8}, {"U8", 1, 1},   {"U16", 1, 2},    {"U32", 1, 4}, {"U64", 1, 8}, {"BOOL", 1, 1},
+};
+constexpr int kTypes = sizeof(kInfo) / sizeof(kInfo[0]);
+
+float from_bits(uint32_t u) {
+  float f;
+  std::memcpy(&f, &u, 4);
+  return f;
+}
+uint32_t to_bits(float f) {
+  uint32_t u;
+  std::memcpy(&u, &f, 4);
+  return u;
+}
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+}  // namespace
+
+const DTypeInfo& dtype_info(DType type) { return kInfo[static_cast<int>(type)]; }
+
+std::optional<DType> dtype_from_name(std::string_view name) {
+  for (int i = 0; i < kTypes; ++i) {
+    std::string_view n = kInfo[i].name;
+    if (n.size() != name.size()) continue;
+    bool same = true;
+    for (size_t j = 0; j < n.size(); ++j) same = same && lower(n[j]) == lower(name[j]);
+    if (same) return static_cast<DType>(i);
+  }
+  return std::nullopt;
+}
+
+std::optional<uint64_t> row_bytes(DType type, uint64_t elements) {
+  const DTypeInfo& info = dtype_info(type);
+  if (elements % static_cast<uint64_t>(info.block_elements) != 0) return std::nullopt;
+  const uint64_t blocks = elements / static_cast<uint64_t>(info.block_elements);
+  uint64_t bytes;
+  if (__builtin_mul_overflow(blocks, static_cast<uint64_t>(info.block_bytes), &bytes)) return std::nullopt;
+  return bytes;
+}
+
+float f16_to_f32(uint16_t h) {
+  const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
+  const uint32_t exponent = (h >> 10) & 31;
+  const uint32_t mantissa = h & 1023;
+  if (exponent == 31) return from_bits(sign | 0x7F800000 | (mantissa << 13));
+  if (exponent != 0) return from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
+  if (mantissa == 0) return from_bits(sign);
+  int shift = 0;  // subnormal: normalise
+  uint32_t m = mantissa;
+  while (!(m & 1024)) {
+    m <<= 1;
+    ++shift;
+  }
+  return from_bits(sign | (static_cast<uint32_t>(113 - shift) << 23) | ((m & 1023) << 13));
+}
+
+uint16_t f32_to_f16(float f) {
+  const uint32_t u = to_bits(f);
+  const auto sign = static_cast<uint16_t>((u >> 16) & 0x8000);
+  const uint32_t a = u & 0x7FFFFFFF;
+  if (a > 0x7F800000) return static_cast<uint16_t>(sign | 0x7E00 | ((a >> 13) & 0x3FF));
+  if (a >= 0x47800000) return static_cast<uint16_t>(sign | 0x7C00);  // >= 65536 (or infinity)
+  if (a < 0x38800000) {                                              // below 2^-14: subnormal or zero
+    const int exponent = static_cast<int>(a >> 23);
+    if (exponent < 102) return sign;  // below 2^-25
+    const uint32_t m = (a & 0x7FFFFF) | 0x800000;
+    const int shift = 126 - exponent;  // 14..24
+    const uint32_t half = 1u << (shift - 1);
+    const uint32_t rest = m & ((1u << shift) - 1);
+    uint32_t q = m >> shift;
+    if (rest > half || (rest == half && (q & 1))) ++q;
+    return static_cast<uint16_t>(sign | q);
+  }
+  const uint32_t r = a + 0xFFF + ((a >> 13) & 1);
+  return static_cast<uint16_t>(sign | ((r - 0x38000000) >> 13));
+}
+
+uint16_t f32_to_f16_saturate(float f) {
+  const uint16_t h = f32_to_f16(f);
+  return (h & 0x7FFF) == 0x7C00 ? static_cast<uint16_t>((h & 0x8000) | 0x7BFF) : h;
+}
+
+float bf16_to_f32(uint16_t b) { return from_bits(static_cast<uint32_t>(b) << 16); }
+
+uint16_t f32_to_bf16(float f) {
+  const uint32_t u = to_bits(f);
+  if ((u & 0x7FFFFFFF) > 0x7F800000) return static_cast<uint16_t>((u >> 16) | 0x40);
+  return static_cast<uint16_t>((u + 0x7FFF + ((u >> 16) & 1)) >> 16);
+}
+
+uint16_t f32_to_bf16_saturate(float f) {
+  const uint16_t b = f32_to_bf16(f);
+  return (b & 0x7FFF) == 0x7F80 ? static_cast<uint16_t>((b & 0x8000) | 0x7F7F) : b;
+}
+
+void quantize_q8_0(const float* x, uint8_t* blocks, int64_t elements) {
+  for (int64_t b = 0; b < elements / 32; ++b, x += 32, blocks += 34) {
+    float amax = 0;
+    for (int i = 0; i < 32; ++i) amax = std::fabs(x[i]) > amax ? std::fabs(x[i]) : amax;
+    const float d = amax / 127.0f;
+    const float id = d != 0 ? 1.0f / d : 0.0f;
+    const uint16_t h = f32_to_f16(d);
+    std::memcpy(blocks, &h, 2);
+    for (int i = 0; i < 32; ++i) {
+      float q = std::isfinite(id) ? std::round(x[i] * id) : 0.0f;  // half away from zero
+      q = q > 127 ? 127 : q < -127 ? -127 : q;
+      blocks[2 + i] = static_cast<uint8_t>(static_cast<int8_t>(std::isnan(q) ? 0 : q));
+    }
+  }
+}
+
+void dequantize_row(DType type, const uint8_t* row, float* out, int64_t n) {
+  switch (type) {
+    case DType::F32: std::memcpy(out, row, static_cast<size_t>(n) * 4); return;
+    case DType::F16:
+    case DType::BF16:
+      for (int64_t i = 0; i < n; ++i) {
+        uint16_t h;
+        std::memcpy(&h, row + 2 * i, 2);
+        out[i] = type == DType::F16 ? f16_to_f32(h) : bf16_to_f32(h);
+      }
+      return;
+    case DType::Q8_0:
+      for (int64_t b = 0; b < n / 32; ++b, row += 34) {
+        uint16_t h;
+        std::memcpy(&h, row, 2);
+        const float d = f16_to_f32(h);
+        for (int i = 0; i < 32; ++i) out[32 * b + i] = static_cast<float>(static_cast<int8_t>(row[2 + i])) * d;
+      }
+      return;
+    default: std::memset(out, 0, static_cast<size_t>(n) * 4); return;
+  }
+}
+
+}  // namespace raison

@@ -1,0 +1,27 @@
+// Chat templates in a subset of Jinja2, rendered as transformers' apply_chat_template does (trim_blocks, lstrip_blocks,
+// no autoescape), with step and size limits against hostile templates.
+#pragma once
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/result.h"
+
+namespace raison {
+
+class ChatTemplate {
+ public:
+  // Parses; a syntax error is one line with the template's line number.
+  static Result<std::shared_ptr<ChatTemplate>> parse(const std::string& source, const std::string& where);
+  virtual ~ChatTemplate() = default;
+  // `variables`: an object (ordered): messages, add_generation_prompt, bos_token, eos_token, tools, and any others.
+  // raise_exception('x') gives an error with x.
+  virtual Result<std::string> render(const nlohmann::ordered_json& variables) const = 0;
+  virtual const std::string& source() const = 0;
+};
+
+// The template of a tokenizer_config.json text ("chat_template": string, or list of {name, template}: "default" wins);
+// empty string if there is none.
+Result<std::string> chat_template_of_tokenizer_config(std::string_view tokenizer_config, const std::string& where);
+
+}  // namespace raison
