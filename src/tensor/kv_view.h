@@ -1,0 +1,33 @@
+// KvView: what attention sees of the KV cache: pages lent by their owner (engine/kv_cache.h, or a trainer's ephemeral cache).
+//
+// A page holds `page_size` positions of one sequence, all layers. Within a page, for layer l and KV head h, at byte offset
+// (l * kv_heads + h) * head_bytes():
+//   K  [page_size/16][head_dim][16]   positions in lanes, so that q.k needs no reduction across lanes
+//   V  [page_size][head_dim]
+// Elements are F32, F16 or BF16. Where a position lies in which page never changes a bit of the result.
+#pragma once
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace raison {
+
+constexpr int kAttentionSplit = 256;  // positions per split, anchored at 0 (docs/numerics.md)
+
+struct KvLayout {
+  DType type = DType::F32;
+  int layers = 0, kv_heads = 0, head_dim = 0;
+  int page_size = 64;  // 16, 32, 64, 128 or 256 (divides kAttentionSplit)
+  int64_t element_bytes() const { return type == DType::F32 ? 4 : 2; }
+  int64_t head_bytes() const { return int64_t{2} * page_size * head_dim * element_bytes(); }
+  int64_t page_bytes() const { return head_bytes() * kv_heads * layers; }
+};
+
+// Sequence s of a batch owns pages[page_offsets[s] .. page_offsets[s+1]); its position p lies in page p / page_size.
+struct KvView {
+  KvLayout layout;
+  uint8_t* const* pages = nullptr;
+  const int32_t* page_offsets = nullptr;  // [sequences + 1]
+};
+
+}  // namespace raison
