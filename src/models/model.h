@@ -1,0 +1,62 @@
+// Model: forward(Context&, const ForwardBatch&); nothing else knows an architecture.
+#pragma once
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "autodiff/tape.h"
+#include "io/model_files.h"
+#include "ops/forward_batch.h"
+
+namespace raison {
+
+// Facts every architecture has.
+struct ModelInfo {
+  std::string architecture;   // "llama", "qwen2": the GGUF name
+  std::string hf_class;       // "LlamaForCausalLM"
+  int64_t layers = 0, hidden = 0, vocab = 0, context_length = 0;
+  int64_t q_heads = 0, kv_heads = 0, head_dim = 0, feed_forward = 0;
+  int64_t parameters = 0;     // elements, tied embeddings counted once
+  int64_t weight_bytes = 0;   // compute copies in memory
+  bool tied_embeddings = false;
+  std::string weight_types;   // "BF16", "Q8_0 + F32": what the matrices are kept as
+};
+
+struct LoadOptions {
+  bool trainable = false;         // every parameter becomes F32 and gets a gradient
+  std::optional<DType> repack;    // matrices are re-rounded to this type where their width allows (else kept as F32)
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual const ModelInfo& info() const = 0;
+  virtual ParameterStore& parameters() = 0;
+  const ParameterStore& parameters() const { return const_cast<Model*>(this)->parameters(); }
+  // Layout of a cache for this model. Error: a type or page size that the model can't use.
+  virtual KvLayout kv_layout(DType type, int page_size) const = 0;
+  // Final hidden states (after the last norm) of batch.output_rows: [R, hidden]. Appends to the batch's pages. With a tape,
+  // `batch` must outlive the backward. Throws std::bad_alloc only.
+  virtual Tensor forward(Context& ctx, const ForwardBatch& batch) = 0;
+  // The head's matrix [vocab, hidden] (the embedding table if tied): logits = hidden·headᵀ.
+  virtual const Parameter& head() const = 0;
+  // config.json of this model as transformers reads it, weights said to be of `type`.
+  virtual nlohmann::ordered_json hf_config(DType type) const = 0;
+};
+
+// Everything about the batch that could make forward go wrong, checked against the model: token ids in range, positions
+// ascending, output rows in range, layout equal to the model's. One line, or ok.
+Status check_batch(const Model& model, const ForwardBatch& batch);
+
+// Loads a model as it lies on disk. Errors: architecture unknown (names it and those known), tensors missing, of wrong shape,
+// of a type that can't be computed with, absurd config values.
+Result<std::unique_ptr<Model>> load_model(const ModelFiles& files, const LoadOptions& options = {});
+
+// A freshly initialised model from a HF config (for training from nothing); all parameters zero and trainable.
+Result<std::unique_ptr<Model>> create_model(const nlohmann::json& config, const std::string& where);
+
+// Reads only the config: what `inspect` shows before any weight is touched (weight_bytes 0).
+Result<ModelInfo> describe_model(const ModelFiles& files);
+
+}  // namespace raison

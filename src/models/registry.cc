@@ -1,0 +1,78 @@
+#include "models/registry.h"
+
+#include <algorithm>
+
+namespace raison {
+
+const std::vector<Architecture>& architectures() {
+  static const std::vector<Architecture> all = {llama_architecture(), qwen2_architecture()};
+  return all;
+}
+
+namespace {
+std::string known() {
+  std::string s;
+  for (const Architecture& a : architectures()) s += (s.empty() ? "" : ", ") + a.name;
+  return s;
+}
+
+Result<const Architecture*> find_hf(const nlohmann::json& config, const std::string& where) {
+  if (!config.is_object() || !config.contains("model_type") || !config["model_type"].is_string())
+    return error("{}: \"model_type\" is missing: not a language model's config.json", where);
+  const auto type = config["model_type"].get<std::string>();
+  for (const Architecture& a : architectures())
+    if (std::count(a.hf_model_types.begin(), a.hf_model_types.end(), type)) return &a;
+  return error("{}: architecture \"{}\" is not known; known: {}", where, type.substr(0, 64), known());
+}
+}  // namespace
+
+Result<const Architecture*> find_architecture(const ModelFiles& files) {
+  if (files.format == ModelFiles::Format::HfFolder) return find_hf(files.config, files.path + "/config.json");
+  const auto name = files.gguf->metadata().string("general.architecture");
+  if (!name) return error("{}: \"general.architecture\" is missing: not a language model's GGUF", files.path);
+  for (const Architecture& a : architectures())
+    if (a.name == *name) return &a;
+  return error("{}: architecture \"{}\" is not known; known: {}", files.path, name->substr(0, 64), known());
+}
+
+Result<std::unique_ptr<Model>> load_model(const ModelFiles& files, const LoadOptions& options) {
+  RAISON_ASSIGN(const Architecture* a, find_architecture(files));
+  return a->load(files, options);
+}
+
+Result<std::unique_ptr<Model>> create_model(const nlohmann::json& config, const std::string& where) {
+  RAISON_ASSIGN(const Architecture* a, find_hf(config, where));
+  return a->create(config, where);
+}
+
+Result<ModelInfo> describe_model(const ModelFiles& files) {
+  RAISON_ASSIGN(const Architecture* a, find_architecture(files));
+  return a->describe(files);
+}
+
+Status check_batch(const Model& model, const ForwardBatch& b) {
+  const ModelInfo& info = model.info();
+  const auto rows = static_cast<size_t>(b.rows());
+  if (b.positions.size() != rows) return error("batch: {} positions for {} tokens", b.positions.size(), rows);
+  if (b.seq_offsets.empty() || b.seq_offsets.front() != 0 || b.seq_offsets.back() != static_cast<int32_t>(rows) ||
+      !std::is_sorted(b.seq_offsets.begin(), b.seq_offsets.end()))
+    return error("batch: sequence offsets do not cover the {} tokens", rows);
+  if (b.seq_pages.size() + 1 != b.seq_offsets.size()) return error("batch: pages for {} sequences", b.seq_pages.size());
+  for (size_t s = 0; s + 1 < b.seq_offsets.size(); ++s)
+    for (auto r = static_cast<size_t>(b.seq_offsets[s]); r < static_cast<size_t>(b.seq_offsets[s + 1]); ++r) {
+      if (b.tokens[r] < 0 || b.tokens[r] >= info.vocab)
+        return error("token id {} is outside the vocabulary of {}", b.tokens[r], info.vocab);
+      if (b.positions[r] < 0 || (r > static_cast<size_t>(b.seq_offsets[s]) && b.positions[r] != b.positions[r - 1] + 1))
+        return error("batch: positions of a sequence must be consecutive");
+    }
+  for (size_t i = 0; i < b.output_rows.size(); ++i)
+    if (b.output_rows[i] < 0 || b.output_rows[i] >= static_cast<int32_t>(rows) ||
+        (i > 0 && b.output_rows[i] <= b.output_rows[i - 1]))
+      return error("batch: output rows must ascend and lie within the {} tokens", rows);
+  const KvLayout want = model.kv_layout(b.kv.type, b.kv.page_size);
+  if (want.layers != b.kv.layers || want.kv_heads != b.kv.kv_heads || want.head_dim != b.kv.head_dim)
+    return error("batch: the cache's layout is another model's");
+  return {};
+}
+
+}  // namespace raison

@@ -1,0 +1,51 @@
+// Ops: each checks shapes (assert-like, a programming error throws std::logic_error), calls its kernel, and, if there is a
+// tape, records its backward. The first two steps never look at the tape, so the bits are the same with and without one.
+// Formulas and orders: docs/numerics.md. Files: one op, one .cc.
+#pragma once
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "autodiff/tape.h"
+#include "ops/forward_batch.h"
+
+namespace raison {
+
+// [T] ids -> [T, cols of table].
+Tensor embedding(Context&, const Parameter& table, std::span<const int32_t> ids);
+// x [T, K] -> x·Wᵀ (+ bias) [T, N]; W is [N, K].
+Tensor linear(Context&, const Parameter& weight, const Parameter* bias, const Tensor& x);
+Tensor rms_norm(Context&, const Parameter& weight, const Tensor& x, float eps);
+Tensor silu_mul(Context&, const Tensor& gate, const Tensor& up);
+Tensor add(Context&, const Tensor& a, const Tensor& b);
+Tensor softmax(Context&, const Tensor& x);  // along rows
+// Rows `rows` (ascending) of x.
+Tensor select_rows(Context&, const Tensor& x, std::span<const int32_t> rows);
+
+// cos, sin: [T, rot/2], one row per token; shared by every layer of a forward (and by its backward).
+struct RopeRows {
+  std::shared_ptr<const std::vector<float>> cos, sin;
+  int rot = 0;               // rotated values of each head
+  bool interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + rot/2)
+};
+Tensor rope(Context&, const Tensor& x, const RopeRows& rows, int heads, int head_dim);
+
+// Appends k, v [T, kv_heads*head_dim] to the batch's pages (rounded to the cache's dtype), reads them back, attends.
+// With a tape every sequence must start at position 0. `row_pages` is ForwardBatch::row_pages(), made once per forward;
+// batch and row_pages must outlive the tape's backward.
+struct AttentionShape {
+  int layer, q_heads, kv_heads, head_dim;
+};
+Tensor attention(Context&, const AttentionShape&, const ForwardBatch& batch, const std::vector<uint8_t* const*>& row_pages,
+                 const Tensor& q, const Tensor& k, const Tensor& v);
+
+// log softmax(hidden·headᵀ / temperature)[target] for each row -> [T, 1]. Owns the head product in chunks of rows and
+// recomputes it in backward, so no [T, vocabulary] buffer exists. target -1: 0, no gradient.
+// With logits_out (row-major [T, vocab], may be null) the raw logits are also written.
+Tensor log_softmax_gather(Context&, const Parameter& head, const Tensor& hidden, std::span<const int32_t> targets,
+                          float temperature, float* logits_out = nullptr);
+
+// Runs fn(ctx, x). With ctx.recompute and a tape, keeps only x and recomputes fn in backward.
+Tensor checkpoint(Context&, const Tensor& x, const std::function<Tensor(Context&, const Tensor&)>& fn);
+
+}  // namespace raison
