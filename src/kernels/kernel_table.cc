@@ -24,7 +24,8 @@ bool os_saves(unsigned mask) {
   return (lo & mask) == mask;
 }
 bool cpu_has_avx2() {
-  return os_saves(0x6) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return os_saves(0x6) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
 }
 bool cpu_has_avx512() {
   return os_saves(0xE6) && cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -1,2 +1,3 @@
-#include "kernels/kernel_table.h"
-namespace raison::isa { extern const KernelTable avx2_table; const KernelTable avx2_table = {}; }
+#include "kernels/avx2/simd.h"
+
+#include "kernels/generic/table.inc"

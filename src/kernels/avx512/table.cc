@@ -1,2 +1,3 @@
-#include "kernels/kernel_table.h"
-namespace raison::isa { extern const KernelTable avx512_table; const KernelTable avx512_table = {}; }
+#include "kernels/avx512/simd.h"
+
+#include "kernels/generic/table.inc"
