@@ -1,0 +1,95 @@
+// Recipe: what a training run is, read from a TOML file. Every value that decides the bits of the result is here; paths are
+// relative to the current folder.
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "tensor/dtype.h"
+
+namespace raison {
+
+enum class TrainKind { Pretrain, Sft };
+
+// How a new model's parameters are drawn: normals keyed by (seed, parameter index). Norm weights are 1, biases 0.
+struct InitRecipe {
+  double std = 0;               // of matrices; 0 = 1/sqrt(fan_in)
+  double residual_scale = 1;    // times std for the projections that add to the residual stream (o_proj, down_proj)
+  double embedding_std = 0.02;  // of the token table (and of an untied head)
+};
+
+struct ModelRecipe {
+  std::string path;        // HF folder or GGUF file to start from; empty for a new model
+  nlohmann::json config;   // of a new model, as HF's config.json; null if `path` is set
+  InitRecipe init;
+  std::string tokenizer;   // HF folder or tokenizer.json; empty = that of `path`, or the task's own
+};
+
+struct DataRecipe {
+  std::string task;                    // "countdown", or empty: then files
+  std::vector<std::string> train;      // JSONL files
+  std::vector<std::string> valid;      // JSONL files for the validation loss, may be empty
+  std::string format = "auto";         // auto | messages | prompt_completion | text | tokens
+  std::string loss = "completion";     // completion: only what the model is to say; all: every token but the first
+  bool token_weights = false;          // records carry `weights`, one number for each token that has a loss
+  int64_t max_length = 2048;           // tokens of a sequence; texts are cut into pieces, the rest is truncated
+  bool shuffle = true;                 // a new order in every epoch
+};
+
+struct BatchRecipe {
+  int64_t tokens = 0;        // most tokens of a micro-batch, or
+  int64_t sequences = 0;     // its number of sequences; exactly one of the two is set
+  int64_t accumulation = 1;  // micro-batches of one step
+};
+
+struct OptimizerRecipe {
+  std::string name = "adamw";
+  double lr = 1e-4;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
+  std::string decay = "all";  // which parameters decay: all | matrices (neither norms nor biases)
+  double clip = 1.0;          // largest gradient norm; 0 = no clipping
+};
+
+struct ScheduleRecipe {
+  std::string name = "constant";
+  int64_t warmup = 0;
+  double min = 0;           // smallest rate as a share of lr, where the schedule has one
+  int64_t decay_steps = 0;  // warmup_stable_decay
+  std::string decay_type = "linear";  // warmup_stable_decay: linear | cosine | 1-sqrt
+};
+
+struct Recipe {
+  std::string file;  // where it was read from, for messages
+  TrainKind kind = TrainKind::Sft;
+  uint64_t seed = 1;
+  int64_t steps = 0;
+  std::string out;         // the run's folder: metrics.jsonl, checkpoints/, model/; default runs/<name of the file>
+  bool recompute = false;  // activations of a layer are recomputed in backward: less memory, same bits
+  DType cache_type = DType::F32;
+  ModelRecipe model;
+  DataRecipe data;
+  BatchRecipe batch;
+  OptimizerRecipe optimizer;
+  ScheduleRecipe schedule;
+  std::string checkpoint_dir;    // default <out>/checkpoints
+  int64_t checkpoint_every = 0;  // steps; 0 = only at the end and when stopped
+  int64_t keep_last = 2;         // checkpoints kept, at least 1
+  int64_t validation_every = 0;  // steps; 0 = never
+  int64_t validation_sequences = 256;
+  int64_t log_every = 1;         // steps between calls of the progress sink; metrics.jsonl has every step
+  DType export_type = DType::F32;  // F32 or BF16: of the model written at the end
+};
+
+// Errors are one line: "FILE:LINE: KEY: what is wrong" (a file that cannot be read, TOML that does not parse, unknown keys,
+// wrong types, values that make no sense).
+Result<Recipe> read_recipe(const std::string& path);
+Result<Recipe> parse_recipe(std::string_view toml, const std::string& where);
+
+// The recipe flattened to "section.key" -> value, in a fixed order: what a checkpoint remembers.
+nlohmann::ordered_json recipe_json(const Recipe& recipe);
+// Ok if training begun under `before` (a recipe_json) may go on under `now`: only steps, paths and the bookkeeping of
+// checkpoints and logs may differ. The error names the key and both values.
+Status check_same_recipe(const nlohmann::ordered_json& before, const Recipe& now, const std::string& where);
+
+}  // namespace raison
