@@ -9,6 +9,19 @@ namespace {
 int64_t chunk_rows(int64_t vocab) { return std::clamp<int64_t>((int64_t{1} << 21) / vocab, 8, 512); }
 }  // namespace
 
+Tensor head_logits(Context& ctx, const Parameter& head, const Tensor& hidden) {
+  check_shape(head.is_matrix() && head.shape[1] == hidden.cols, "head_logits: width of hidden and head differ");
+  Tensor z = ctx.tensor(hidden.rows, head.shape[0]);
+  ctx.kernels.matmul(ctx.exec, head.matrix.view(), hidden.data, hidden.cols, hidden.rows, z.data, z.cols);
+  return z;
+}
+
+float log_softmax_at(Context& ctx, const float* logits, int64_t vocab, int32_t target, float temperature) {
+  float logprob = 0;
+  ctx.kernels.logprob_rows(ctx.exec, logits, vocab, 1, vocab, &target, temperature, &logprob, nullptr, nullptr);
+  return logprob;
+}
+
 Tensor log_softmax_gather(Context& ctx, const Parameter& head, const Tensor& hidden, std::span<const int32_t> targets,
                           float temperature, float* logits_out) {
   const int64_t rows = hidden.rows, vocab = head.shape[0];

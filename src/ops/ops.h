@@ -45,6 +45,11 @@ Tensor attention(Context&, const AttentionShape&, const ForwardBatch& batch, con
 Tensor log_softmax_gather(Context&, const Parameter& head, const Tensor& hidden, std::span<const int32_t> targets,
                           float temperature, float* logits_out = nullptr);
 
+// The same head product and the same log-probability, split in two for the sampler, which must see the logits before it knows
+// the target: logits [R, vocab] (never taped), then log softmax(row / temperature)[target] of one row.
+Tensor head_logits(Context&, const Parameter& head, const Tensor& hidden);
+float log_softmax_at(Context&, const float* logits, int64_t vocab, int32_t target, float temperature);
+
 // Runs fn(ctx, x). With ctx.recompute and a tape, keeps only x and recomputes fn in backward.
 Tensor checkpoint(Context&, const Tensor& x, const std::function<Tensor(Context&, const Tensor&)>& fn);
 

@@ -1,0 +1,263 @@
+#include "io/gguf.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_set>
+
+namespace raison {
+namespace {
+
+struct GgmlType {
+  uint32_t id;
+  const char* name;
+  uint64_t block_elements, block_bytes;
+};
+
+// ggml's type ids, with the sizes of their blocks. The first four can be computed with here.
+constexpr GgmlType kTypes[] = {
+    {0, "F32", 1, 4},          {1, "F16", 1, 2},         {30, "BF16", 1, 2},        {8, "Q8_0", 32, 34},
+    {2, "Q4_0", 32, 18},       {3, "Q4_1", 32, 20},      {6, "Q5_0", 32, 22},       {7, "Q5_1", 32, 24},
+    {9, "Q8_1", 32, 36},       {10, "Q2_K", 256, 84},    {11, "Q3_K", 256, 110},    {12, "Q4_K", 256, 144},
+    {13, "Q5_K", 256, 176},    {14, "Q6_K", 256, 210},   {15, "Q8_K", 256, 292},    {16, "IQ2_XXS", 256, 66},
+    {17, "IQ2_XS", 256, 74},   {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},    {20, "IQ4_NL", 32, 18},
+    {21, "IQ3_S", 256, 110},   {22, "IQ2_S", 256, 82},   {23, "IQ4_XS", 256, 136},  {24, "I8", 1, 1},
+    {25, "I16", 1, 2},         {26, "I32", 1, 4},        {27, "I64", 1, 8},         {28, "F64", 1, 8},
+    {29, "IQ1_M", 256, 56},    {34, "TQ1_0", 256, 54},   {35, "TQ2_0", 256, 66},    {39, "MXFP4", 32, 17},
+    {40, "NVFP4", 64, 36},
+};
+
+const GgmlType* find_type(uint32_t id) {
+  for (const GgmlType& t : kTypes)
+    if (t.id == id) return &t;
+  return nullptr;
+}
+
+bool valid_utf8(std::string_view s) {
+  for (size_t i = 0; i < s.size();) {
+    const auto c = static_cast<uint8_t>(s[i]);
+    const size_t n = c < 0x80 ? 1 : (c >= 0xC2 && c < 0xE0) ? 2 : (c & 0xF0) == 0xE0 ? 3 : (c >= 0xF0 && c < 0xF5) ? 4 : 0;
+    if (n == 0 || i + n > s.size()) return false;
+    for (size_t j = 1; j < n; ++j)
+      if ((static_cast<uint8_t>(s[i + j]) & 0xC0) != 0x80) return false;
+    const auto d = n > 1 ? static_cast<uint8_t>(s[i + 1]) : 0;
+    if ((c == 0xE0 && d < 0xA0) || (c == 0xED && d >= 0xA0) || (c == 0xF0 && d < 0x90) || (c == 0xF4 && d >= 0x90)) return false;
+    i += n;
+  }
+  return true;
+}
+
+// What a message may show of bytes from a file.
+std::string shown(std::string_view s) {
+  std::string out;
+  for (char c : s.substr(0, 64)) out += (c >= 32 && c < 127) ? c : '?';
+  return out;
+}
+
+enum ValueType : uint32_t { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 };
+constexpr uint64_t kValueBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+constexpr uint64_t kMaxName = 1 << 16;
+}  // namespace
+
+class GgufParser {
+ public:
+  GgufParser(std::shared_ptr<MappedFile> file) : file_(std::move(file)) {}  // NOLINT
+
+  Result<std::shared_ptr<GgufFile>> parse() {
+    out_ = std::shared_ptr<GgufFile>(new GgufFile());
+    out_->path_ = file_->path();
+    RAISON_RETURN_IF_ERROR(header());
+    for (uint64_t i = 0; i < keys_; ++i) RAISON_RETURN_IF_ERROR(key_value());
+    for (uint64_t i = 0; i < count_; ++i) RAISON_RETURN_IF_ERROR(tensor());
+    RAISON_RETURN_IF_ERROR(place_tensors());
+    return out_;
+  }
+
+ private:
+  template <class... Args>
+  Error bad(fmt::format_string<Args...> format, Args&&... args) const {
+    return Error(fmt::format("{}: {}", file_->path(), fmt::format(format, std::forward<Args>(args)...)));
+  }
+  uint64_t left() const { return file_->size() - at_; }
+
+  template <class T>
+  Result<T> read(const char* what) {
+    if (left() < sizeof(T)) return bad("truncated: the file ends at byte {} within {}", file_->size(), what);
+    T v;
+    std::memcpy(&v, file_->data() + at_, sizeof v);
+    at_ += sizeof v;
+    return v;
+  }
+
+  Result<std::string> text(const char* what, uint64_t most) {
+    RAISON_ASSIGN(const uint64_t n, read<uint64_t>(what));
+    if (n > left()) return bad("truncated or damaged: {} at byte {} claims {} bytes, {} are left", what, at_, n, left());
+    if (n > most) return bad("{} at byte {} has {} bytes, more than {}", what, at_, n, most);
+    std::string s(reinterpret_cast<const char*>(file_->data() + at_), n);
+    at_ += n;
+    return s;
+  }
+
+  Status header() {
+    if (file_->size() < 4 || std::memcmp(file_->data(), "GGUF", 4) != 0) return bad("not a GGUF file (its first bytes are not \"GGUF\")");
+    at_ = 4;
+    RAISON_ASSIGN(out_->version_, read<uint32_t>("the version"));
+    if (out_->version_ != 2 && out_->version_ != 3) {
+      if ((out_->version_ & 0xFFFF) == 0) return bad("big-endian GGUF is not supported");
+      return bad("GGUF version {} is not supported; 2 and 3 are", out_->version_);
+    }
+    RAISON_ASSIGN(count_, read<uint64_t>("the tensor count"));
+    RAISON_ASSIGN(keys_, read<uint64_t>("the key count"));
+    // The smallest key-value takes 13 bytes, the smallest tensor entry 24: larger counts cannot be true.
+    if (keys_ > left() / 13) return bad("damaged: {} keys cannot fit in {} bytes", keys_, left());
+    if (count_ > left() / 24) return bad("damaged: {} tensors cannot fit in {} bytes", count_, left());
+    return {};
+  }
+
+  Status key_value() {
+    RAISON_ASSIGN(const std::string key, text("a key", kMaxName));
+    if (!valid_utf8(key)) return bad("a key at byte {} is not valid UTF-8", at_ - key.size());
+    if (out_->metadata_.has(key)) return bad("key {} stands twice", shown(key));
+    RAISON_ASSIGN(const uint32_t type, read<uint32_t>("a value's type"));
+    if (type == ARRAY) return array(key);
+    RAISON_ASSIGN(MetaValue v, scalar(key, type));
+    out_->metadata_.set(key, std::move(v));
+    return {};
+  }
+
+  template <class T, class As>
+  Result<MetaValue> number(const char* what) {
+    RAISON_ASSIGN(const T v, read<T>(what));
+    return MetaValue(static_cast<As>(v));
+  }
+
+  Result<MetaValue> scalar(const std::string& key, uint32_t type) {
+    switch (type) {
+      case U8: return number<uint8_t, uint64_t>("a value");
+      case I8: return number<int8_t, int64_t>("a value");
+      case U16: return number<uint16_t, uint64_t>("a value");
+      case I16: return number<int16_t, int64_t>("a value");
+      case U32: return number<uint32_t, uint64_t>("a value");
+      case I32: return number<int32_t, int64_t>("a value");
+      case F32: return number<float, double>("a value");
+      case U64: return number<uint64_t, uint64_t>("a value");
+      case I64: return number<int64_t, int64_t>("a value");
+      case F64: return number<double, double>("a value");
+      case BOOL: {
+        RAISON_ASSIGN(const uint8_t v, read<uint8_t>("a value"));
+        if (v > 1) return bad("key {} is a boolean of value {}", shown(key), v);
+        return MetaValue(v == 1);
+      }
+      case STRING: {
+        RAISON_ASSIGN(std::string s, text("a string", uint64_t{1} << 30));
+        return MetaValue(std::move(s));
+      }
+      default: return bad("key {} has the unknown value type {}", shown(key), type);
+    }
+  }
+
+  Status array(const std::string& key) {
+    RAISON_ASSIGN(const uint32_t type, read<uint32_t>("an array's type"));
+    RAISON_ASSIGN(const uint64_t n, read<uint64_t>("an array's length"));
+    if (type == ARRAY) return bad("key {} is an array of arrays, which is not supported", shown(key));
+    if (type > F64) return bad("key {} is an array of the unknown type {}", shown(key), type);
+    const uint64_t least = type == STRING ? 8 : kValueBytes[type];
+    if (n > left() / least) return bad("truncated or damaged: key {} claims {} values, {} bytes are left", shown(key), n, left());
+    std::vector<std::string> strings;
+    std::vector<int64_t> integers;
+    std::vector<double> numbers;
+    std::vector<bool> flags;
+    for (uint64_t i = 0; i < n; ++i) {
+      RAISON_ASSIGN(MetaValue v, scalar(key, type));
+      if (auto* s = std::get_if<std::string>(&v)) strings.push_back(std::move(*s));
+      if (auto* x = std::get_if<int64_t>(&v)) integers.push_back(*x);
+      if (auto* u = std::get_if<uint64_t>(&v)) {
+        if (*u > static_cast<uint64_t>(INT64_MAX)) return bad("key {} holds {}, which is too large", shown(key), *u);
+        integers.push_back(static_cast<int64_t>(*u));
+      }
+      if (auto* d = std::get_if<double>(&v)) numbers.push_back(*d);
+      if (auto* b = std::get_if<bool>(&v)) flags.push_back(*b);
+    }
+    if (type == STRING) out_->metadata_.set(key, std::move(strings));
+    else if (type == BOOL) out_->metadata_.set(key, std::move(flags));
+    else if (type == F32 || type == F64) out_->metadata_.set(key, std::move(numbers));
+    else out_->metadata_.set(key, std::move(integers));
+    return {};
+  }
+
+  Status tensor() {
+    TensorInfo t;
+    RAISON_ASSIGN(t.name, text("a tensor's name", kMaxName));
+    if (t.name.empty() || !valid_utf8(t.name)) return bad("a tensor's name before byte {} is empty or not valid UTF-8", at_);
+    if (!out_->index_.emplace(t.name, out_->tensors_.size()).second) return bad("tensor {} stands twice", shown(t.name));
+    RAISON_ASSIGN(const uint32_t dims, read<uint32_t>("a tensor's dimensions"));
+    if (dims < 1 || dims > 4) return bad("tensor {} has {} dimensions; 1 to 4 are possible", shown(t.name), dims);
+    uint64_t elements = 1;
+    for (uint32_t i = 0; i < dims; ++i) {
+      RAISON_ASSIGN(const uint64_t d, read<uint64_t>("a tensor's shape"));
+      if (d == 0) return bad("tensor {} has a dimension of 0", shown(t.name));
+      if (d > static_cast<uint64_t>(INT64_MAX) || __builtin_mul_overflow(elements, d, &elements) ||
+          elements > static_cast<uint64_t>(INT64_MAX))
+        return bad("tensor {} has an impossible shape (over 2^63 values)", shown(t.name));
+      t.shape.push_back(static_cast<int64_t>(d));
+    }
+    RAISON_ASSIGN(const uint32_t id, read<uint32_t>("a tensor's type"));
+    const GgmlType* type = find_type(id);
+    if (!type) return bad("tensor {} has the unknown type {}", shown(t.name), id);
+    t.type_name = type->name;
+    const auto known = dtype_from_name(type->name);
+    t.known_type = known.has_value();
+    t.type = known.value_or(DType::U8);
+    const auto row = static_cast<uint64_t>(t.shape[0]);
+    if (row % type->block_elements != 0)
+      return bad("tensor {} has rows of {} values, {} needs a multiple of {}", shown(t.name), row, type->name, type->block_elements);
+    if (__builtin_mul_overflow(elements / type->block_elements, type->block_bytes, &t.bytes))
+      return bad("tensor {} has an impossible size", shown(t.name));
+    std::reverse(t.shape.begin(), t.shape.end());
+    RAISON_ASSIGN(t.offset, read<uint64_t>("a tensor's offset"));
+    t.file = file_;
+    out_->tensors_.push_back(std::move(t));
+    return {};
+  }
+
+  Status place_tensors() {
+    uint64_t alignment = 32;
+    if (out_->metadata_.has("general.alignment")) {
+      const auto a = out_->metadata_.integer("general.alignment");
+      if (!a || *a < 8 || *a > (1 << 20) || (*a & (*a - 1)) != 0)
+        return bad("general.alignment is no power of two between 8 and 1048576");
+      alignment = static_cast<uint64_t>(*a);
+    }
+    const uint64_t data = (at_ + alignment - 1) / alignment * alignment;
+    const uint64_t room = data <= file_->size() ? file_->size() - data : 0;
+    std::vector<std::pair<uint64_t, uint64_t>> spans;
+    for (TensorInfo& t : out_->tensors_) {
+      if (t.offset % alignment != 0) return bad("tensor {} lies at offset {}, no multiple of {}", shown(t.name), t.offset, alignment);
+      if (t.offset > room || t.bytes > room - t.offset)
+        return bad("truncated: tensor {} needs bytes {} to {} of the data, the file holds {}", shown(t.name), t.offset,
+                   t.offset + std::min(t.bytes, UINT64_MAX - t.offset), room);
+      spans.emplace_back(t.offset, t.offset + t.bytes);
+      t.offset += data;
+      t.data = file_->data() + t.offset;
+    }
+    std::sort(spans.begin(), spans.end());
+    for (size_t i = 1; i < spans.size(); ++i)
+      if (spans[i].first < spans[i - 1].second) return bad("damaged: two tensors overlap at offset {} of the data", spans[i].first);
+    return {};
+  }
+
+  std::shared_ptr<MappedFile> file_;
+  std::shared_ptr<GgufFile> out_;
+  uint64_t at_ = 0, count_ = 0, keys_ = 0;
+};
+
+Result<std::shared_ptr<GgufFile>> GgufFile::open(const std::string& path) {
+  RAISON_ASSIGN(auto file, MappedFile::open(path));
+  return GgufParser(std::move(file)).parse();
+}
+
+const TensorInfo* GgufFile::find(const std::string& name) const {
+  const auto it = index_.find(name);
+  return it == index_.end() ? nullptr : &tensors_[it->second];
+}
+
+}  // namespace raison

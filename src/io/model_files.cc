@@ -1,0 +1,174 @@
+#include "io/model_files.h"
+
+#include <sys/stat.h>
+
+#include <cmath>
+#include <cstring>
+
+namespace raison {
+namespace {
+using nlohmann::json;
+
+struct EmptySource final : TensorSource {
+  std::vector<TensorInfo> none;
+  const std::vector<TensorInfo>& tensors() const override { return none; }
+  const TensorInfo* find(const std::string&) const override { return nullptr; }
+};
+
+bool is_directory(const std::string& path) {
+  struct stat st {};
+  return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+}
+bool is_file(const std::string& path) {
+  struct stat st {};
+  return ::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode);
+}
+std::string if_file(const std::string& path) { return is_file(path) ? path : ""; }
+
+Result<GenerationDefaults> read_generation(const std::string& path) {
+  GenerationDefaults g;
+  if (!is_file(path)) return g;
+  RAISON_ASSIGN(const json j, read_json_file(path));
+  if (!j.is_object()) return error("{}: is no JSON object", path);
+  const ConfigReader r(j, path);
+  const auto number = [&](const char* key, double lo, double hi, std::optional<double>* out) -> Status {
+    if (!r.has(key)) return {};
+    RAISON_ASSIGN(*out, r.number(key, lo, hi));
+    return {};
+  };
+  RAISON_RETURN_IF_ERROR(number("temperature", 0, 1e4, &g.temperature));
+  RAISON_RETURN_IF_ERROR(number("top_p", 0, 1, &g.top_p));
+  RAISON_RETURN_IF_ERROR(number("min_p", 0, 1, &g.min_p));
+  RAISON_RETURN_IF_ERROR(number("typical_p", 0, 1, &g.typical_p));
+  RAISON_RETURN_IF_ERROR(number("repetition_penalty", 1e-3, 1e3, &g.repetition_penalty));
+  const auto integer = [&](const char* key, std::optional<int64_t>* out) -> Status {
+    if (!r.has(key)) return {};
+    RAISON_ASSIGN(*out, r.integer(key, 0, int64_t{1} << 40));
+    return {};
+  };
+  RAISON_RETURN_IF_ERROR(integer("top_k", &g.top_k));
+  RAISON_RETURN_IF_ERROR(integer("max_new_tokens", &g.max_new_tokens));
+  if (r.has("bos_token_id") && j["bos_token_id"].is_number_integer()) RAISON_RETURN_IF_ERROR(integer("bos_token_id", &g.bos_id));
+  if (r.has("pad_token_id") && j["pad_token_id"].is_number_integer()) RAISON_RETURN_IF_ERROR(integer("pad_token_id", &g.pad_id));
+  if (r.has("do_sample")) {
+    if (!j["do_sample"].is_boolean()) return r.bad("do_sample", "is no boolean");
+    g.do_sample = j["do_sample"].get<bool>();
+  }
+  if (r.has("eos_token_id")) {
+    const json& e = j["eos_token_id"];
+    for (const json& id : e.is_array() ? e : json::array({e})) {
+      if (!id.is_number_integer()) return r.bad("eos_token_id", "is neither a token id nor a list of them");
+      g.eos_ids.push_back(id.get<int64_t>());
+    }
+  }
+  return g;
+}
+}  // namespace
+
+Result<json> read_json_file(const std::string& path) {
+  RAISON_ASSIGN(const std::string text, read_file(path, size_t{512} << 20));
+  // A hostile nesting would recurse as deep when the value is destroyed.
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > 64) return error("{}: nested over 64 deep at byte {}", path, i);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  try {
+    return json::parse(text);
+  } catch (const json::exception& e) {
+    std::string why = e.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    if (const size_t at = why.find("] "); at != std::string::npos) why = why.substr(at + 2);
+    std::string clean;
+    for (char c : why.substr(0, 200)) clean += (c >= 32 && c < 127) ? c : '?';
+    return error("{}: not valid JSON: {}", path, clean);
+  }
+}
+
+Result<ModelFiles> ModelFiles::open(const std::string& path, bool load_weights) {
+  ModelFiles m;
+  m.path = path;
+  if (is_directory(path)) {
+    m.format = Format::HfFolder;
+    if (!is_file(path + "/config.json")) return error("{}: no model here: config.json is missing", path);
+    RAISON_ASSIGN(m.config, read_json_file(path + "/config.json"));
+    if (!m.config.is_object()) return error("{}/config.json: is no JSON object", path);
+    RAISON_ASSIGN(m.generation, read_generation(path + "/generation_config.json"));
+    m.tokenizer_json = if_file(path + "/tokenizer.json");
+    m.tokenizer_config_json = if_file(path + "/tokenizer_config.json");
+    m.chat_template_jinja = if_file(path + "/chat_template.jinja");
+    if (load_weights) {
+      RAISON_ASSIGN(m.tensors, ShardedSafetensors::open_folder(path));
+    } else {
+      m.tensors = std::make_shared<EmptySource>();
+    }
+    return m;
+  }
+  if (!is_file(path)) return error("{}: no such file or folder", path);
+  auto gguf = GgufFile::open(path);
+  if (!gguf.ok()) return gguf.error();
+  m.format = Format::Gguf;
+  m.gguf = *gguf;
+  m.tensors = *gguf;
+  const Metadata& meta = m.gguf->metadata();
+  m.generation.bos_id = meta.integer("tokenizer.ggml.bos_token_id");
+  if (auto eos = meta.integer("tokenizer.ggml.eos_token_id")) m.generation.eos_ids.push_back(*eos);
+  return m;
+}
+
+Error ConfigReader::bad(const std::string& key, const std::string& why) const {
+  return error("{}: \"{}\" {}", where_, key, why);
+}
+
+bool ConfigReader::has(const std::string& key) const { return config_.contains(key) && !config_[key].is_null(); }
+
+Result<int64_t> ConfigReader::integer(const std::string& key, int64_t lo, int64_t hi) const {
+  if (!has(key)) return bad(key, "is missing");
+  const nlohmann::json& v = config_[key];
+  if (!v.is_number_integer()) return bad(key, "is no integer");
+  if (v.is_number_unsigned() && v.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) return bad(key, "is too large");
+  const auto i = v.get<int64_t>();
+  if (i < lo || i > hi) return bad(key, fmt::format("is {}, outside {} .. {}", i, lo, hi));
+  return i;
+}
+
+Result<int64_t> ConfigReader::integer_or(const std::string& key, int64_t fallback, int64_t lo, int64_t hi) const {
+  if (!has(key)) return fallback;
+  return integer(key, lo, hi);
+}
+
+Result<double> ConfigReader::number(const std::string& key, double lo, double hi) const {
+  if (!has(key)) return bad(key, "is missing");
+  if (!config_[key].is_number()) return bad(key, "is no number");
+  const auto d = config_[key].get<double>();
+  if (!(d >= lo && d <= hi)) return bad(key, fmt::format("is {}, outside {} .. {}", d, lo, hi));
+  return d;
+}
+
+Result<double> ConfigReader::number_or(const std::string& key, double fallback, double lo, double hi) const {
+  if (!has(key)) return fallback;
+  return number(key, lo, hi);
+}
+
+Result<bool> ConfigReader::boolean_or(const std::string& key, bool fallback) const {
+  if (!has(key)) return fallback;
+  if (!config_[key].is_boolean()) return bad(key, "is neither true nor false");
+  return config_[key].get<bool>();
+}
+
+Result<std::string> ConfigReader::string_or(const std::string& key, const std::string& fallback) const {
+  if (!has(key)) return fallback;
+  if (!config_[key].is_string()) return bad(key, "is no string");
+  return config_[key].get<std::string>();
+}
+
+}  // namespace raison
