@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <unordered_set>
+
+#include "io/printable.h"
 
 namespace raison {
 namespace {
@@ -23,34 +24,16 @@ constexpr GgmlType kTypes[] = {
     {21, "IQ3_S", 256, 110},   {22, "IQ2_S", 256, 82},   {23, "IQ4_XS", 256, 136},  {24, "I8", 1, 1},
     {25, "I16", 1, 2},         {26, "I32", 1, 4},        {27, "I64", 1, 8},         {28, "F64", 1, 8},
     {29, "IQ1_M", 256, 56},    {34, "TQ1_0", 256, 54},   {35, "TQ2_0", 256, 66},    {39, "MXFP4", 32, 17},
-    {40, "NVFP4", 64, 36},
+    {40, "NVFP4", 64, 36},     {41, "Q1_0", 128, 18},
+    // Withdrawn by ggml, still named: old 4-bit types and Q4_0/IQ4_NL interleaved for certain CPUs.
+    {4, "Q4_2", 16, 10},       {5, "Q4_3", 16, 12},      {31, "Q4_0_4_4", 32, 18},  {32, "Q4_0_4_8", 32, 18},
+    {33, "Q4_0_8_8", 32, 18},  {36, "IQ4_NL_4_4", 32, 18}, {37, "IQ4_NL_4_8", 32, 18}, {38, "IQ4_NL_8_8", 32, 18},
 };
 
 const GgmlType* find_type(uint32_t id) {
   for (const GgmlType& t : kTypes)
     if (t.id == id) return &t;
   return nullptr;
-}
-
-bool valid_utf8(std::string_view s) {
-  for (size_t i = 0; i < s.size();) {
-    const auto c = static_cast<uint8_t>(s[i]);
-    const size_t n = c < 0x80 ? 1 : (c >= 0xC2 && c < 0xE0) ? 2 : (c & 0xF0) == 0xE0 ? 3 : (c >= 0xF0 && c < 0xF5) ? 4 : 0;
-    if (n == 0 || i + n > s.size()) return false;
-    for (size_t j = 1; j < n; ++j)
-      if ((static_cast<uint8_t>(s[i + j]) & 0xC0) != 0x80) return false;
-    const auto d = n > 1 ? static_cast<uint8_t>(s[i + 1]) : 0;
-    if ((c == 0xE0 && d < 0xA0) || (c == 0xED && d >= 0xA0) || (c == 0xF0 && d < 0x90) || (c == 0xF4 && d >= 0x90)) return false;
-    i += n;
-  }
-  return true;
-}
-
-// What a message may show of bytes from a file.
-std::string shown(std::string_view s) {
-  std::string out;
-  for (char c : s.substr(0, 64)) out += (c >= 32 && c < 127) ? c : '?';
-  return out;
 }
 
 enum ValueType : uint32_t { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 };
@@ -60,7 +43,7 @@ constexpr uint64_t kMaxName = 1 << 16;
 
 class GgufParser {
  public:
-  GgufParser(std::shared_ptr<MappedFile> file) : file_(std::move(file)) {}  // NOLINT
+  explicit GgufParser(std::shared_ptr<MappedFile> file) : file_(std::move(file)) {}
 
   Result<std::shared_ptr<GgufFile>> parse() {
     out_ = std::shared_ptr<GgufFile>(new GgufFile());
@@ -115,8 +98,8 @@ class GgufParser {
 
   Status key_value() {
     RAISON_ASSIGN(const std::string key, text("a key", kMaxName));
-    if (!valid_utf8(key)) return bad("a key at byte {} is not valid UTF-8", at_ - key.size());
-    if (out_->metadata_.has(key)) return bad("key {} stands twice", shown(key));
+    if (key.empty() || !valid_utf8(key)) return bad("the key before byte {} is empty or not valid UTF-8", at_);
+    if (out_->metadata_.has(key)) return bad("key {} occurs twice", printable(key));
     RAISON_ASSIGN(const uint32_t type, read<uint32_t>("a value's type"));
     if (type == ARRAY) return array(key);
     RAISON_ASSIGN(MetaValue v, scalar(key, type));
@@ -144,24 +127,24 @@ class GgufParser {
       case F64: return number<double, double>("a value");
       case BOOL: {
         RAISON_ASSIGN(const uint8_t v, read<uint8_t>("a value"));
-        if (v > 1) return bad("key {} is a boolean of value {}", shown(key), v);
+        if (v > 1) return bad("key {} is a boolean of value {}", printable(key), v);
         return MetaValue(v == 1);
       }
       case STRING: {
         RAISON_ASSIGN(std::string s, text("a string", uint64_t{1} << 30));
         return MetaValue(std::move(s));
       }
-      default: return bad("key {} has the unknown value type {}", shown(key), type);
+      default: return bad("key {} has the unknown value type {}", printable(key), type);
     }
   }
 
   Status array(const std::string& key) {
     RAISON_ASSIGN(const uint32_t type, read<uint32_t>("an array's type"));
     RAISON_ASSIGN(const uint64_t n, read<uint64_t>("an array's length"));
-    if (type == ARRAY) return bad("key {} is an array of arrays, which is not supported", shown(key));
-    if (type > F64) return bad("key {} is an array of the unknown type {}", shown(key), type);
+    if (type == ARRAY) return bad("key {} is an array of arrays, which is not supported", printable(key));
+    if (type > F64) return bad("key {} is an array of the unknown type {}", printable(key), type);
     const uint64_t least = type == STRING ? 8 : kValueBytes[type];
-    if (n > left() / least) return bad("truncated or damaged: key {} claims {} values, {} bytes are left", shown(key), n, left());
+    if (n > left() / least) return bad("truncated or damaged: key {} claims {} values, {} bytes are left", printable(key), n, left());
     std::vector<std::string> strings;
     std::vector<int64_t> integers;
     std::vector<double> numbers;
@@ -171,7 +154,7 @@ class GgufParser {
       if (auto* s = std::get_if<std::string>(&v)) strings.push_back(std::move(*s));
       if (auto* x = std::get_if<int64_t>(&v)) integers.push_back(*x);
       if (auto* u = std::get_if<uint64_t>(&v)) {
-        if (*u > static_cast<uint64_t>(INT64_MAX)) return bad("key {} holds {}, which is too large", shown(key), *u);
+        if (*u > static_cast<uint64_t>(INT64_MAX)) return bad("key {} holds {}, which is too large", printable(key), *u);
         integers.push_back(static_cast<int64_t>(*u));
       }
       if (auto* d = std::get_if<double>(&v)) numbers.push_back(*d);
@@ -188,30 +171,30 @@ class GgufParser {
     TensorInfo t;
     RAISON_ASSIGN(t.name, text("a tensor's name", kMaxName));
     if (t.name.empty() || !valid_utf8(t.name)) return bad("a tensor's name before byte {} is empty or not valid UTF-8", at_);
-    if (!out_->index_.emplace(t.name, out_->tensors_.size()).second) return bad("tensor {} stands twice", shown(t.name));
+    if (!out_->index_.emplace(t.name, out_->tensors_.size()).second) return bad("tensor {} occurs twice", printable(t.name));
     RAISON_ASSIGN(const uint32_t dims, read<uint32_t>("a tensor's dimensions"));
-    if (dims < 1 || dims > 4) return bad("tensor {} has {} dimensions; 1 to 4 are possible", shown(t.name), dims);
+    if (dims < 1 || dims > 4) return bad("tensor {} has {} dimensions; 1 to 4 are possible", printable(t.name), dims);
     uint64_t elements = 1;
     for (uint32_t i = 0; i < dims; ++i) {
       RAISON_ASSIGN(const uint64_t d, read<uint64_t>("a tensor's shape"));
-      if (d == 0) return bad("tensor {} has a dimension of 0", shown(t.name));
+      if (d == 0) return bad("tensor {} has a dimension of 0", printable(t.name));
       if (d > static_cast<uint64_t>(INT64_MAX) || __builtin_mul_overflow(elements, d, &elements) ||
           elements > static_cast<uint64_t>(INT64_MAX))
-        return bad("tensor {} has an impossible shape (over 2^63 values)", shown(t.name));
+        return bad("tensor {} has an impossible shape (over 2^63 values)", printable(t.name));
       t.shape.push_back(static_cast<int64_t>(d));
     }
     RAISON_ASSIGN(const uint32_t id, read<uint32_t>("a tensor's type"));
     const GgmlType* type = find_type(id);
-    if (!type) return bad("tensor {} has the unknown type {}", shown(t.name), id);
+    if (!type) return bad("tensor {} has the unknown type {}", printable(t.name), id);
     t.type_name = type->name;
     const auto known = dtype_from_name(type->name);
     t.known_type = known.has_value();
     t.type = known.value_or(DType::U8);
     const auto row = static_cast<uint64_t>(t.shape[0]);
     if (row % type->block_elements != 0)
-      return bad("tensor {} has rows of {} values, {} needs a multiple of {}", shown(t.name), row, type->name, type->block_elements);
+      return bad("tensor {} has rows of {} values, {} needs a multiple of {}", printable(t.name), row, type->name, type->block_elements);
     if (__builtin_mul_overflow(elements / type->block_elements, type->block_bytes, &t.bytes))
-      return bad("tensor {} has an impossible size", shown(t.name));
+      return bad("tensor {} has an impossible size", printable(t.name));
     std::reverse(t.shape.begin(), t.shape.end());
     RAISON_ASSIGN(t.offset, read<uint64_t>("a tensor's offset"));
     t.file = file_;
@@ -231,9 +214,9 @@ class GgufParser {
     const uint64_t room = data <= file_->size() ? file_->size() - data : 0;
     std::vector<std::pair<uint64_t, uint64_t>> spans;
     for (TensorInfo& t : out_->tensors_) {
-      if (t.offset % alignment != 0) return bad("tensor {} lies at offset {}, no multiple of {}", shown(t.name), t.offset, alignment);
+      if (t.offset % alignment != 0) return bad("tensor {} lies at offset {}, no multiple of {}", printable(t.name), t.offset, alignment);
       if (t.offset > room || t.bytes > room - t.offset)
-        return bad("truncated: tensor {} needs bytes {} to {} of the data, the file holds {}", shown(t.name), t.offset,
+        return bad("truncated: tensor {} needs bytes {} to {} of the data, the file holds {}", printable(t.name), t.offset,
                    t.offset + std::min(t.bytes, UINT64_MAX - t.offset), room);
       spans.emplace_back(t.offset, t.offset + t.bytes);
       t.offset += data;

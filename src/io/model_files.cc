@@ -2,8 +2,9 @@
 
 #include <sys/stat.h>
 
-#include <cmath>
-#include <cstring>
+#include <cstdint>
+
+#include "io/printable.h"
 
 namespace raison {
 namespace {
@@ -29,7 +30,7 @@ Result<GenerationDefaults> read_generation(const std::string& path) {
   GenerationDefaults g;
   if (!is_file(path)) return g;
   RAISON_ASSIGN(const json j, read_json_file(path));
-  if (!j.is_object()) return error("{}: is no JSON object", path);
+  if (!j.is_object()) return error("{}: is not a JSON object", path);
   const ConfigReader r(j, path);
   const auto number = [&](const char* key, double lo, double hi, std::optional<double>* out) -> Status {
     if (!r.has(key)) return {};
@@ -41,26 +42,53 @@ Result<GenerationDefaults> read_generation(const std::string& path) {
   RAISON_RETURN_IF_ERROR(number("min_p", 0, 1, &g.min_p));
   RAISON_RETURN_IF_ERROR(number("typical_p", 0, 1, &g.typical_p));
   RAISON_RETURN_IF_ERROR(number("repetition_penalty", 1e-3, 1e3, &g.repetition_penalty));
+  // -1 says "none" in some published files.
   const auto integer = [&](const char* key, std::optional<int64_t>* out) -> Status {
     if (!r.has(key)) return {};
-    RAISON_ASSIGN(*out, r.integer(key, 0, int64_t{1} << 40));
+    RAISON_ASSIGN(const int64_t v, r.integer(key, -1, int64_t{1} << 40));
+    if (v >= 0) *out = v;
     return {};
   };
   RAISON_RETURN_IF_ERROR(integer("top_k", &g.top_k));
   RAISON_RETURN_IF_ERROR(integer("max_new_tokens", &g.max_new_tokens));
-  if (r.has("bos_token_id") && j["bos_token_id"].is_number_integer()) RAISON_RETURN_IF_ERROR(integer("bos_token_id", &g.bos_id));
-  if (r.has("pad_token_id") && j["pad_token_id"].is_number_integer()) RAISON_RETURN_IF_ERROR(integer("pad_token_id", &g.pad_id));
+  RAISON_RETURN_IF_ERROR(integer("bos_token_id", &g.bos_id));
+  RAISON_RETURN_IF_ERROR(integer("pad_token_id", &g.pad_id));
   if (r.has("do_sample")) {
-    if (!j["do_sample"].is_boolean()) return r.bad("do_sample", "is no boolean");
+    if (!j["do_sample"].is_boolean()) return r.bad("do_sample", "is neither true nor false");
     g.do_sample = j["do_sample"].get<bool>();
   }
   if (r.has("eos_token_id")) {
     const json& e = j["eos_token_id"];
     for (const json& id : e.is_array() ? e : json::array({e})) {
-      if (!id.is_number_integer()) return r.bad("eos_token_id", "is neither a token id nor a list of them");
-      g.eos_ids.push_back(id.get<int64_t>());
+      if (!id.is_number_integer()) return r.bad("eos_token_id", "is neither a token id nor a list of token ids");
+      const json holder = {{"eos_token_id", id}};
+      RAISON_ASSIGN(const int64_t v, ConfigReader(holder, path).integer("eos_token_id", -1, INT32_MAX));
+      if (v >= 0) g.eos_ids.push_back(v);
     }
   }
+  return g;
+}
+
+// nlohmann's "[json.exception.parse_error.101] parse error at line 1, column 2: ..." without its bracket.
+std::string parse_reason(const json::exception& e) {
+  const std::string why = e.what();
+  const size_t at = why.find("] ");
+  return printable(at == std::string::npos ? why : why.substr(at + 2), 200);
+}
+
+// GGUF files say 4294967295 for "no such token".
+std::optional<int64_t> token_id(const Metadata& meta, const char* key) {
+  const auto id = meta.integer(key);
+  return id && *id >= 0 && *id <= INT32_MAX ? id : std::nullopt;
+}
+
+GenerationDefaults gguf_generation(const Metadata& meta) {
+  GenerationDefaults g;
+  g.bos_id = token_id(meta, "tokenizer.ggml.bos_token_id");
+  g.pad_id = token_id(meta, "tokenizer.ggml.padding_token_id");
+  if (const auto eos = token_id(meta, "tokenizer.ggml.eos_token_id")) g.eos_ids.push_back(*eos);
+  const auto eot = token_id(meta, "tokenizer.ggml.eot_token_id");
+  if (eot && (g.eos_ids.empty() || g.eos_ids[0] != *eot)) g.eos_ids.push_back(*eot);
   return g;
 }
 }  // namespace
@@ -85,12 +113,10 @@ Result<json> read_json_file(const std::string& path) {
   }
   try {
     return json::parse(text);
+  } catch (const json::parse_error& e) {
+    return error("{}: not valid JSON at byte {}: {}", path, e.byte, parse_reason(e));
   } catch (const json::exception& e) {
-    std::string why = e.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
-    if (const size_t at = why.find("] "); at != std::string::npos) why = why.substr(at + 2);
-    std::string clean;
-    for (char c : why.substr(0, 200)) clean += (c >= 32 && c < 127) ? c : '?';
-    return error("{}: not valid JSON: {}", path, clean);
+    return error("{}: not valid JSON: {}", path, parse_reason(e));
   }
 }
 
@@ -101,7 +127,7 @@ Result<ModelFiles> ModelFiles::open(const std::string& path, bool load_weights) 
     m.format = Format::HfFolder;
     if (!is_file(path + "/config.json")) return error("{}: no model here: config.json is missing", path);
     RAISON_ASSIGN(m.config, read_json_file(path + "/config.json"));
-    if (!m.config.is_object()) return error("{}/config.json: is no JSON object", path);
+    if (!m.config.is_object()) return error("{}/config.json: is not a JSON object", path);
     RAISON_ASSIGN(m.generation, read_generation(path + "/generation_config.json"));
     m.tokenizer_json = if_file(path + "/tokenizer.json");
     m.tokenizer_config_json = if_file(path + "/tokenizer_config.json");
@@ -119,9 +145,7 @@ Result<ModelFiles> ModelFiles::open(const std::string& path, bool load_weights) 
   m.format = Format::Gguf;
   m.gguf = *gguf;
   m.tensors = *gguf;
-  const Metadata& meta = m.gguf->metadata();
-  m.generation.bos_id = meta.integer("tokenizer.ggml.bos_token_id");
-  if (auto eos = meta.integer("tokenizer.ggml.eos_token_id")) m.generation.eos_ids.push_back(*eos);
+  m.generation = gguf_generation(m.gguf->metadata());
   return m;
 }
 
@@ -134,7 +158,7 @@ bool ConfigReader::has(const std::string& key) const { return config_.contains(k
 Result<int64_t> ConfigReader::integer(const std::string& key, int64_t lo, int64_t hi) const {
   if (!has(key)) return bad(key, "is missing");
   const nlohmann::json& v = config_[key];
-  if (!v.is_number_integer()) return bad(key, "is no integer");
+  if (!v.is_number_integer()) return bad(key, "is not an integer");
   if (v.is_number_unsigned() && v.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) return bad(key, "is too large");
   const auto i = v.get<int64_t>();
   if (i < lo || i > hi) return bad(key, fmt::format("is {}, outside {} .. {}", i, lo, hi));
@@ -148,7 +172,7 @@ Result<int64_t> ConfigReader::integer_or(const std::string& key, int64_t fallbac
 
 Result<double> ConfigReader::number(const std::string& key, double lo, double hi) const {
   if (!has(key)) return bad(key, "is missing");
-  if (!config_[key].is_number()) return bad(key, "is no number");
+  if (!config_[key].is_number()) return bad(key, "is not a number");
   const auto d = config_[key].get<double>();
   if (!(d >= lo && d <= hi)) return bad(key, fmt::format("is {}, outside {} .. {}", d, lo, hi));
   return d;
@@ -167,7 +191,7 @@ Result<bool> ConfigReader::boolean_or(const std::string& key, bool fallback) con
 
 Result<std::string> ConfigReader::string_or(const std::string& key, const std::string& fallback) const {
   if (!has(key)) return fallback;
-  if (!config_[key].is_string()) return bad(key, "is no string");
+  if (!config_[key].is_string()) return bad(key, "is not a string");
   return config_[key].get<std::string>();
 }
 

@@ -2,9 +2,11 @@
 
 #include <cstring>
 
+#include "io/printable.h"
+
 namespace raison {
 namespace {
-std::string place(const TensorInfo& t) { return fmt::format("{}: tensor {}", t.file ? t.file->path() : "?", t.name); }
+std::string place(const TensorInfo& t) { return fmt::format("{}: tensor {}", t.file ? t.file->path() : "?", printable(t.name)); }
 }  // namespace
 
 Result<std::vector<float>> read_f32(const TensorInfo& t) {
