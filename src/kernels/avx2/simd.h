@@ -88,6 +88,19 @@ template <int N>
 RAISON_INLINE VI shr_i(VI a) {  // logical
   return {_mm256_srli_epi32(a.lo, N), _mm256_srli_epi32(a.hi, N)};
 }
+template <int N>
+RAISON_INLINE VI sar_i(VI a) {  // arithmetic
+  return {_mm256_srai_epi32(a.lo, N), _mm256_srai_epi32(a.hi, N)};
+}
+RAISON_INLINE VI load_i(const void* p) {
+  const auto* q = static_cast<const __m256i*>(p);
+  return {_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
+}
+RAISON_INLINE VI round_i(V a) { return {_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)}; }
+RAISON_INLINE void store_i8(int8_t* p, VI a) {  // lanes are within [-128, 127]
+  const __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xD8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1)));
+}
 RAISON_INLINE V to_float(VI a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 
 // 16-bit floats. Stores give the bits of tensor/dtype.h's *_saturate functions.

@@ -77,6 +77,7 @@ template <int N>
 RAISON_INLINE VI shr_i(VI a) {  // logical
   return {_mm512_srli_epi32(a.z, N)};
 }
+RAISON_INLINE VI load_i(const void* p) { return {_mm512_loadu_si512(p)}; }
 // Halves: the low and high eight lanes.
 RAISON_INLINE __m256i low_i(__m512i z) { return _mm512_castsi512_si256(z); }
 RAISON_INLINE __m256i high_i(__m512i z) { return _mm512_extracti64x4_epi64(z, 1); }
@@ -87,6 +88,11 @@ RAISON_INLINE V join_f(__m256 lo, __m256 hi) {
   return {_mm512_castsi512_ps(join_i(_mm256_castps_si256(lo), _mm256_castps_si256(hi)))};
 }
 #ifdef RAISON_SIMDE
+template <int N>
+RAISON_INLINE VI sar_i(VI a) {  // arithmetic
+  return {join_i(_mm256_srai_epi32(low_i(a.z), N), _mm256_srai_epi32(high_i(a.z), N))};
+}
+RAISON_INLINE VI round_i(V a) { return {join_i(_mm256_cvtps_epi32(low_f(a.z)), _mm256_cvtps_epi32(high_f(a.z)))}; }
 RAISON_INLINE V to_float(VI a) { return join_f(_mm256_cvtepi32_ps(low_i(a.z)), _mm256_cvtepi32_ps(high_i(a.z))); }
 RAISON_INLINE __m512 cvt_f16(__m256i h) {
   return join_f(_mm256_cvtph_ps(_mm256_castsi256_si128(h)), _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1))).z;
@@ -101,12 +107,21 @@ RAISON_INLINE __m256i narrow_u16(__m512i z) {  // lanes are below 65536
   return _mm256_permute4x64_epi64(_mm256_packus_epi32(low_i(z), high_i(z)), 0xD8);
 }
 #else
+template <int N>
+RAISON_INLINE VI sar_i(VI a) {  // arithmetic
+  return {_mm512_srai_epi32(a.z, N)};
+}
+RAISON_INLINE VI round_i(V a) { return {_mm512_cvtps_epi32(a.z)}; }
 RAISON_INLINE V to_float(VI a) { return {_mm512_cvtepi32_ps(a.z)}; }
 RAISON_INLINE __m512 cvt_f16(__m256i h) { return _mm512_cvtph_ps(h); }
 RAISON_INLINE __m256i round_f16(__m512 z) { return _mm512_cvtps_ph(z, _MM_FROUND_TO_NEAREST_INT); }
 RAISON_INLINE __m512i widen_u16(__m256i h) { return _mm512_cvtepu16_epi32(h); }
 RAISON_INLINE __m256i narrow_u16(__m512i z) { return _mm512_cvtepi32_epi16(z); }
 #endif
+RAISON_INLINE void store_i8(int8_t* p, VI a) {  // lanes are within [-128, 127]
+  const __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(low_i(a.z), high_i(a.z)), 0xD8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1)));
+}
 RAISON_INLINE V neg(V a) { return {_mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a.z), _mm512_set1_epi32(INT32_MIN)))}; }
 RAISON_INLINE V abs(V a) { return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a.z), _mm512_set1_epi32(INT32_MAX)))}; }
 

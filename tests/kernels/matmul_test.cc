@@ -1,0 +1,314 @@
+// Matrix kernels of every instruction set against ref, to the bit; ref against double precision.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/rng.h"
+#include "base/thread_pool.h"
+#include "kernels/tables.h"
+
+namespace raison {
+namespace {
+
+using testing::vector_tables;
+using Floats = std::vector<float>;
+
+constexpr DType kTypes[] = {DType::F32, DType::F16, DType::BF16, DType::Q8_0};
+
+// Normals with some zeros of both signs, denormals and large values (`extreme`: up to 1e30, so that sums overflow).
+Floats values(int64_t n, uint64_t seed, bool extreme = false) {
+  Rng rng(seed, 1);
+  Floats out(static_cast<size_t>(n));
+  for (float& v : out) {
+    v = static_cast<float>(rng.normal());
+    const uint64_t kind = rng.below(16);
+    if (kind == 0) v = 0.0f;
+    if (kind == 1) v = -0.0f;
+    if (kind == 2) v *= 1e-39f;
+    if (kind == 3) v *= extreme ? 1e25f : 100.0f;
+  }
+  return out;
+}
+
+PackedWeight weight(DType type, int64_t n, int64_t k, uint64_t seed) {
+  if (type != DType::Q8_0) {
+    auto w = PackedWeight::pack_f32(type, n, k, values(n * k, seed).data());
+    EXPECT_TRUE(w.ok());
+    return std::move(w).value();
+  }
+  Rng rng(seed, 2);  // any codes, -128 among them, and scales of both signs
+  std::vector<uint8_t> blocks(static_cast<size_t>(n * k / 32 * 34));
+  for (size_t b = 0; b < blocks.size(); b += 34) {
+    const uint16_t d = f32_to_f16(static_cast<float>(rng.normal()) * (rng.below(8) == 0 ? 1e-6f : 0.01f));
+    std::memcpy(&blocks[b], &d, 2);
+    const bool lowest = rng.below(4) == 0;
+    for (size_t i = 2; i < 34; ++i) blocks[b + i] = lowest ? 0x80 : static_cast<uint8_t>(rng.below(256));
+  }
+  auto w = PackedWeight::pack(type, n, k, blocks.data());
+  EXPECT_TRUE(w.ok());
+  return std::move(w).value();
+}
+
+::testing::AssertionResult same_bits(const Floats& a, const Floats& b, int64_t ld) {
+  if (a.size() != b.size()) return ::testing::AssertionFailure() << "sizes differ";
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (std::isnan(a[i]) && std::isnan(b[i])) continue;  // payloads are no part of the contract
+    if (std::memcmp(&a[i], &b[i], 4) != 0)
+      return ::testing::AssertionFailure() << "first difference at row " << static_cast<int64_t>(i) / ld << ", column "
+                                           << static_cast<int64_t>(i) % ld << ": " << a[i] << " but ref has " << b[i];
+  }
+  return ::testing::AssertionSuccess();
+}
+
+struct Shape {
+  int64_t n, k;
+};
+const Shape kShapes[] = {{1, 32}, {16, 64}, {117, 128}, {128, 128}, {50, 96}, {33, 544}, {200, 1056}};
+const Shape kFloatShapes[] = {{7, 1}, {19, 5}, {40, 33}, {65, 259}, {31, 300}};  // K of no particular multiple
+
+std::vector<Shape> shapes(DType type) {
+  std::vector<Shape> out(std::begin(kShapes), std::end(kShapes));
+  if (type != DType::Q8_0) out.insert(out.end(), std::begin(kFloatShapes), std::end(kFloatShapes));
+  return out;
+}
+
+std::string label(const KernelTable* t, DType type, Shape s, int64_t rows, int threads) {
+  return fmt::format("{} {} N={} K={} rows={} threads={}", t->name, dtype_name(type), s.n, s.k, rows, threads);
+}
+
+std::vector<int64_t> row_counts(Shape s) {
+  std::vector<int64_t> rows;
+  const bool large = s.n * s.k > 50000;
+  for (int64_t r = 1; r <= 33; r += large ? 4 : 1) rows.push_back(r);
+  rows.push_back(large ? 107 : 200);
+  return rows;
+}
+
+class MatmulTest : public ::testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(Types, MatmulTest, ::testing::ValuesIn(kTypes),
+                         [](const auto& type) { return std::string(dtype_name(type.param)); });
+
+// A guard value past each row shows writes outside the matrix.
+constexpr float kGuard = -12345.0f;
+
+TEST_P(MatmulTest, ForwardHasRefsBits) {
+  ThreadPool one(1), two(2), three(3);
+  for (const Shape s : shapes(GetParam())) {
+    const PackedWeight w = weight(GetParam(), s.n, s.k, 11 + static_cast<uint64_t>(s.n));
+    const int64_t ldx = s.k + 3, ldy = s.n + 5;
+    const Floats x = values(200 * ldx, 5);
+    Floats want(static_cast<size_t>(200 * ldy), kGuard);  // a row depends on itself only: one ref call serves all counts
+    ref_kernels().matmul(two, w.view(), x.data(), ldx, 200, want.data(), ldy);
+    for (const KernelTable* t : vector_tables())
+      for (const int64_t rows : row_counts(s))
+        for (ThreadPool* pool : {&one, &two, &three}) {
+          Floats got(want.size(), kGuard);
+          t->matmul(*pool, w.view(), x.data(), ldx, rows, got.data(), ldy);
+          Floats expected(want.size(), kGuard);
+          std::copy(want.begin(), want.begin() + rows * ldy, expected.begin());
+          ASSERT_TRUE(same_bits(got, expected, ldy)) << label(t, GetParam(), s, rows, pool->threads());
+        }
+  }
+}
+
+TEST_P(MatmulTest, InputGradientHasRefsBits) {
+  ThreadPool one(1), two(2), three(3);
+  for (const Shape s : shapes(GetParam())) {
+    const PackedWeight w = weight(GetParam(), s.n, s.k, 12 + static_cast<uint64_t>(s.n));
+    const int64_t lddy = s.n + 1, lddx = s.k + 2;
+    const Floats dy = values(200 * lddy, 6);
+    Floats want(static_cast<size_t>(200 * lddx), kGuard);
+    ref_kernels().matmul_dx(two, w.view(), dy.data(), lddy, 200, want.data(), lddx);
+    for (const KernelTable* t : vector_tables())
+      for (const int64_t rows : {1, 2, 5, 6, 7, 13, 29, 200})
+        for (ThreadPool* pool : {&one, &two, &three}) {
+          Floats got(want.size(), kGuard);
+          t->matmul_dx(*pool, w.view(), dy.data(), lddy, rows, got.data(), lddx);
+          Floats expected(want.size(), kGuard);
+          std::copy(want.begin(), want.begin() + rows * lddx, expected.begin());
+          ASSERT_TRUE(same_bits(got, expected, lddx)) << label(t, GetParam(), s, rows, pool->threads());
+        }
+  }
+}
+
+TEST(MatmulWeightGradientTest, HasRefsBitsWholeAndInChunks) {
+  ThreadPool one(1), two(2), three(3);
+  for (const Shape s : shapes(DType::F32)) {
+    const int64_t lddy = s.n + 1, ldx = s.k + 2;
+    for (const int64_t rows : {0, 1, 3, 33, 200, 300}) {
+      if (s.n * s.k > 50000 && rows == 200) continue;
+      const Floats dy = values((rows + 1) * lddy, 7), x = values((rows + 1) * ldx, 8);
+      const auto size = static_cast<size_t>(panel_count(s.n) * s.k * 16);
+      Floats start(size), want(size, kGuard), want_more(size);
+      pack_f32_panels(values(s.n * s.k, 9).data(), s.n, s.k, start.data());
+      ref_kernels().matmul_dw(two, dy.data(), lddy, x.data(), ldx, rows, s.n, s.k, want.data(), false);
+      want_more = start;
+      ref_kernels().matmul_dw(two, dy.data(), lddy, x.data(), ldx, rows, s.n, s.k, want_more.data(), true);
+      for (const KernelTable* t : vector_tables())
+        for (ThreadPool* pool : {&one, &two, &three}) {
+          const std::string where = label(t, DType::F32, s, rows, pool->threads());
+          Floats got(size, kGuard);
+          t->matmul_dw(*pool, dy.data(), lddy, x.data(), ldx, rows, s.n, s.k, got.data(), false);
+          ASSERT_TRUE(same_bits(got, want, 16)) << where;
+          got = start;
+          t->matmul_dw(*pool, dy.data(), lddy, x.data(), ldx, rows, s.n, s.k, got.data(), true);
+          ASSERT_TRUE(same_bits(got, want_more, 16)) << where << " accumulating";
+          const int64_t cut = rows / 3;
+          got.assign(size, kGuard);
+          t->matmul_dw(*pool, dy.data(), lddy, x.data(), ldx, cut, s.n, s.k, got.data(), false);
+          t->matmul_dw(*pool, dy.data() + cut * lddy, lddy, x.data() + cut * ldx, ldx, rows - cut, s.n, s.k, got.data(), true);
+          ASSERT_TRUE(same_bits(got, want, 16)) << where << " in two chunks";
+        }
+    }
+  }
+}
+
+TEST_P(MatmulTest, EmbeddingHasRefsBits) {
+  ThreadPool two(2);
+  for (const Shape s : shapes(GetParam())) {
+    const PackedWeight w = weight(GetParam(), s.n, s.k, 13);
+    Rng rng(3, 3);
+    std::vector<int32_t> ids(50);
+    for (int32_t& id : ids) id = static_cast<int32_t>(rng.below(static_cast<uint64_t>(s.n)));
+    const int64_t ld = s.k + 1;
+    Floats want(static_cast<size_t>(50 * ld), kGuard);
+    ref_kernels().embedding(two, w.view(), ids.data(), 50, want.data(), ld);
+    Floats panels(static_cast<size_t>(panel_count(s.n) * s.k * 16)), want_dw;
+    pack_f32_panels(values(s.n * s.k, 4).data(), s.n, s.k, panels.data());
+    want_dw = panels;
+    ref_kernels().embedding_dw(two, ids.data(), want.data(), ld, 50, s.k, want_dw.data());
+    for (const KernelTable* t : vector_tables()) {
+      Floats got(want.size(), kGuard);
+      t->embedding(two, w.view(), ids.data(), 50, got.data(), ld);
+      ASSERT_TRUE(same_bits(got, want, ld)) << label(t, GetParam(), s, 50, 2);
+      Floats dw = panels;
+      t->embedding_dw(two, ids.data(), want.data(), ld, 50, s.k, dw.data());
+      ASSERT_TRUE(same_bits(dw, want_dw, 16)) << label(t, GetParam(), s, 50, 2);
+    }
+  }
+}
+
+// Infinities, NaN, overflowing and vanishing scales: where ref yields a number it is the same number.
+TEST_P(MatmulTest, ExtremeActivationsHaveRefsBits) {
+  ThreadPool two(2);
+  const Shape s{37, 64};
+  const PackedWeight w = weight(GetParam(), s.n, s.k, 14);
+  Floats x = values(24 * s.k, 15, true);
+  for (int64_t r = 0; r < 24; ++r) {
+    float* row = x.data() + r * s.k;
+    if (r == 1) row[3] = INFINITY;
+    if (r == 2) row[40] = NAN;
+    if (r == 3) std::fill(row, row + s.k, 1e-42f);  // the inverse scale overflows
+    if (r == 4) std::fill(row, row + s.k, 0.0f);
+    if (r == 5) std::fill(row, row + s.k, -0.0f);
+    if (r == 6) std::fill(row, row + s.k, 3e38f);
+    if (r == 7) std::fill(row, row + 32, NAN);
+    if (r == 8) row[0] = -INFINITY;
+  }
+  Floats want(static_cast<size_t>(24 * s.n));
+  ref_kernels().matmul(two, w.view(), x.data(), s.k, 24, want.data(), s.n);
+  for (const KernelTable* t : vector_tables())
+    for (const int64_t rows : {24, 9}) {
+      Floats got(static_cast<size_t>(rows * s.n));
+      t->matmul(two, w.view(), x.data(), s.k, rows, got.data(), s.n);
+      ASSERT_TRUE(same_bits(got, Floats(want.begin(), want.begin() + rows * s.n), s.n)) << label(t, GetParam(), s, rows, 2);
+    }
+}
+
+// A NaN or infinity in x must not leak into the padding lanes of a weight gradient.
+TEST(MatmulWeightGradientTest, PaddingLanesStayZero) {
+  ThreadPool one(1);
+  const Floats dy(3 * 5, 1.0f), x = {NAN, INFINITY, 1, 2, -INFINITY, 3, 4, 5, 6};
+  for (const KernelTable* t : vector_tables()) {
+    Floats dw(3 * 16, kGuard);
+    t->matmul_dw(one, dy.data(), 5, x.data(), 3, 3, 5, 3, dw.data(), false);
+    t->matmul_dw(one, dy.data(), 5, x.data(), 3, 3, 5, 3, dw.data(), true);
+    for (size_t i = 0; i < dw.size(); ++i) {
+      if (i % 16 < 5) continue;
+      ASSERT_EQ(dw[i], 0.0f) << t->name << " at " << i;
+    }
+  }
+}
+
+// ref itself: the worst error relative to sum |w||x|.
+TEST_P(MatmulTest, RefIsNearDoublePrecision) {
+  ThreadPool two(2);
+  const int64_t n = 40, k = 512, rows = 3;
+  Rng rng(21, 0);
+  Floats source(static_cast<size_t>(n * k)), x(static_cast<size_t>(rows * k));
+  for (float& v : source) v = static_cast<float>(rng.normal());
+  for (float& v : x) v = static_cast<float>(rng.normal());
+  auto w = PackedWeight::pack_f32(GetParam(), n, k, source.data());
+  ASSERT_TRUE(w.ok());
+  Floats dense(source.size()), y(static_cast<size_t>(rows * n)), dx(x.size()), dw(static_cast<size_t>(panel_count(n) * k * 16));
+  w->unpack_f32(dense.data());
+  const KernelTable& ref = ref_kernels();
+  ref.matmul(two, w->view(), x.data(), k, rows, y.data(), n);
+  ref.matmul_dx(two, w->view(), y.data(), n, rows, dx.data(), k);
+  ref.matmul_dw(two, y.data(), n, x.data(), k, rows, n, k, dw.data(), false);
+  Floats dw_rows(static_cast<size_t>(n * k));
+  unpack_f32_panels(dw.data(), n, k, dw_rows.data());
+  // Rounding of activations to 8 bits costs up to half a step of each value: 1/254 of the block's largest.
+  const double bound = GetParam() == DType::Q8_0 ? 0.01 : 1e-6;
+  double forward = 0, backward = 0, gradient = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < n; ++i) {
+      double sum = 0, size = 0;
+      for (int64_t j = 0; j < k; ++j) {
+        sum += double{dense[i * k + j]} * x[r * k + j];
+        size += std::fabs(double{dense[i * k + j]} * x[r * k + j]);
+      }
+      forward = std::max(forward, std::fabs(y[r * n + i] - sum) / size);
+    }
+    for (int64_t j = 0; j < k; ++j) {
+      double sum = 0, size = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        sum += double{dense[i * k + j]} * y[r * n + i];
+        size += std::fabs(double{dense[i * k + j]} * y[r * n + i]);
+      }
+      backward = std::max(backward, std::fabs(dx[r * k + j] - sum) / size);
+    }
+  }
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < k; ++j) {
+      double sum = 0, size = 0;
+      for (int64_t r = 0; r < rows; ++r) {
+        sum += double{y[r * n + i]} * x[r * k + j];
+        size += std::fabs(double{y[r * n + i]} * x[r * k + j]);
+      }
+      gradient = std::max(gradient, std::fabs(dw_rows[i * k + j] - sum) / size);
+    }
+  EXPECT_LT(forward, bound);
+  EXPECT_LT(backward, 1e-6);
+  EXPECT_LT(gradient, 1e-6);
+}
+
+// Q8_0 with activations that are exact multiples of their scale loses nothing but rounding of the sums.
+TEST(MatmulQ8Test, Q8IsExactOnRepresentableActivations) {
+  ThreadPool one(1);
+  std::vector<uint8_t> block(34);
+  const uint16_t d = f32_to_f16(0.5f);
+  std::memcpy(block.data(), &d, 2);
+  int64_t sum = 0;
+  Floats x(32);
+  for (int i = 0; i < 32; ++i) {
+    const int code = i == 0 ? -128 : 4 * i - 60, q = i == 31 ? 127 : 3 * i - 40;
+    block[static_cast<size_t>(2 + i)] = static_cast<uint8_t>(static_cast<int8_t>(code));
+    x[static_cast<size_t>(i)] = static_cast<float>(q) * 0.25f;
+    sum += code * q;
+  }
+  auto w = PackedWeight::pack(DType::Q8_0, 1, 32, block.data());
+  ASSERT_TRUE(w.ok());
+  auto tables = vector_tables();
+  tables.push_back(&ref_kernels());
+  for (const KernelTable* t : tables) {
+    float y = 0;
+    t->matmul(one, w->view(), x.data(), 32, 1, &y, 1);
+    EXPECT_EQ(y, static_cast<float>(sum) * 0.5f * 0.25f) << t->name;
+  }
+}
+
+}  // namespace
+}  // namespace raison
