@@ -1,0 +1,167 @@
+// The numerics contract: a row of logits depends on its own inputs only. Every factor alone against one baseline, for every
+// weight type x cache type x length; then random combinations from a printed seed (200; 2,000 with RAISON_INVARIANCE_ALL).
+#include <cstdlib>
+#include <iostream>
+
+#include "testing/models.h"
+#include "testing/shared_data.h"
+
+namespace raison::testing {
+namespace {
+
+std::vector<const KernelTable*> tables() {
+  std::vector<const KernelTable*> out = {&ref_kernels()};
+  if (const KernelTable* t = avx2_kernels()) out.push_back(t);
+  if (const KernelTable* t = avx512_kernels()) {
+    out.push_back(t);
+  } else {
+    static const bool once = [] {
+      std::cout << "NOTE: this CPU has no AVX-512; that table is compared through SIMDe in test_kernels only\n";
+      return true;
+    }();
+    (void)once;
+  }
+  return out;
+}
+
+const KernelTable* fastest() { return tables().back(); }
+
+constexpr DType kWeights[] = {DType::F32, DType::F16, DType::BF16, DType::Q8_0};
+constexpr DType kCaches[] = {DType::F32, DType::F16, DType::BF16};
+
+struct Subject {
+  std::string name;
+  std::unique_ptr<Model> model;
+  std::vector<int64_t> lengths;
+};
+
+std::unique_ptr<Model> stories(DType weights) {
+  auto files = ModelFiles::open(shared_dir() + "/refdata/weights/stories260K/stories260K.gguf");
+  if (!files.ok()) return nullptr;
+  LoadOptions options;
+  options.repack = weights;
+  auto model = load_model(*files, options);
+  EXPECT_TRUE(model.ok()) << (model.ok() ? "" : model.message());
+  return model.ok() ? std::move(model).value() : nullptr;
+}
+
+// One baseline: ref, one thread, the whole prompt at once, alone, no tape.
+Way baseline() {
+  Way w;
+  w.kernels = &ref_kernels();
+  return w;
+}
+
+std::vector<Way> single_factors() {
+  std::vector<Way> out;
+  Way base = baseline();
+  base.kernels = fastest();  // the ISA factor is covered by the first entries
+  for (const KernelTable* t : tables()) {
+    Way w = base;
+    w.kernels = t;
+    if (t != &ref_kernels()) out.push_back(w);
+  }
+  for (int threads : {2, 3}) {
+    Way w = base;
+    w.threads = threads;
+    out.push_back(w);
+  }
+  for (int64_t chunk : {1, 7, 64, 256}) {  // 1 = token-by-token decode
+    Way w = base;
+    w.chunk = chunk;
+    out.push_back(w);
+  }
+  for (int neighbours : {1, 4, 32}) {  // batches of 2, 5 and 33
+    Way w = base;
+    w.neighbours = neighbours;
+    w.chunk = neighbours == 4 ? 64 : 0;
+    out.push_back(w);
+  }
+  for (bool recompute : {false, true}) {
+    Way w = base;
+    w.tape = true;
+    w.recompute = recompute;
+    out.push_back(w);
+  }
+  for (int page : {16, 256}) {
+    Way w = base;
+    w.page_size = page;
+    out.push_back(w);
+  }
+  return out;
+}
+
+void check_single_factors(Model& model, DType weights, const std::vector<int64_t>& lengths, uint64_t seed) {
+  const int64_t vocab = model.info().vocab;
+  for (DType cache : kCaches)
+    for (int64_t length : lengths) {
+      const auto tokens = random_tokens(length, vocab, seed);
+      const auto want = logits_by(model, cache, tokens, baseline());
+      for (const Way& way : single_factors()) {
+        if (length > 300 && way.chunk == 1 && way.threads > 1) continue;
+        ASSERT_TRUE(same_bits(want, logits_by(model, cache, tokens, way), vocab))
+            << dtype_name(weights) << " weights, " << dtype_name(cache) << " cache, length " << length << ", "
+            << describe(way);
+      }
+    }
+}
+
+class StoriesInvariance : public ::testing::TestWithParam<DType> {};
+
+TEST_P(StoriesInvariance, EachFactorAlone) {
+  auto model = stories(GetParam());
+  if (!model) GTEST_SKIP() << "NO SHARED DATA: stories260K.gguf is not under " << shared_dir();
+  check_single_factors(*model, GetParam(), {1, 255, 256, 257, 500}, 5);
+}
+
+INSTANTIATE_TEST_SUITE_P(Weights, StoriesInvariance, ::testing::ValuesIn(kWeights),
+                         [](const auto& info) { return std::string(dtype_name(info.param)); });
+
+class OwnModelInvariance : public ::testing::TestWithParam<DType> {};
+
+TEST_P(OwnModelInvariance, EachFactorAloneAt1300) {
+  auto model = tiny_model(tiny_config(), 11);
+  ASSERT_TRUE(model);
+  repack(*model, GetParam());
+  check_single_factors(*model, GetParam(), {1300}, 6);
+}
+
+INSTANTIATE_TEST_SUITE_P(Weights, OwnModelInvariance, ::testing::ValuesIn(kWeights),
+                         [](const auto& info) { return std::string(dtype_name(info.param)); });
+
+void random_combinations(int count) {
+  const char* given = std::getenv("RAISON_INVARIANCE_SEED");
+  const uint64_t seed = given ? std::strtoull(given, nullptr, 10) : 20261124;
+  std::cout << count << " random combinations, seed " << seed << " (RAISON_INVARIANCE_SEED)\n";
+  Rng rng(seed);
+  const auto isas = tables();
+  for (int i = 0; i < count; ++i) {
+    const DType weights = kWeights[rng.below(4)], cache = kCaches[rng.below(3)];
+    auto model = rng.below(2) ? stories(weights) : nullptr;
+    if (!model) {
+      model = tiny_model(tiny_config(rng.below(2) ? "llama" : "qwen2"), rng.below(100));
+      ASSERT_TRUE(model);
+      repack(*model, weights);
+    }
+    const int64_t length = rng.between(1, 300);
+    const auto tokens = random_tokens(length, model->info().vocab, rng.next_u64());
+    Way a = baseline(), b;
+    a.kernels = fastest();
+    b.kernels = isas[rng.below(isas.size())];
+    b.threads = static_cast<int>(rng.between(1, 3));
+    b.chunk = rng.below(2) ? rng.between(1, length) : 0;
+    b.neighbours = rng.below(2) ? static_cast<int>(rng.between(1, 32)) : 0;
+    b.tape = rng.below(4) == 0;
+    b.recompute = rng.below(2) == 0;
+    b.page_size = 16 << rng.below(5);
+    ASSERT_TRUE(same_bits(logits_by(*model, cache, tokens, a), logits_by(*model, cache, tokens, b), model->info().vocab))
+        << "combination " << i << ": " << dtype_name(weights) << " weights, " << dtype_name(cache) << " cache, length "
+        << length << ", " << describe(b);
+  }
+}
+
+TEST(Invariance, RandomCombinations) { random_combinations(200); }
+TEST(Invariance, SlowRandomCombinations) { random_combinations(2000); }
+
+}  // namespace
+}  // namespace raison::testing
