@@ -33,7 +33,7 @@ struct DataRecipe {
   std::string format = "auto";         // auto | messages | prompt_completion | text | tokens
   std::string loss = "completion";     // completion: only what the model is to say; all: every token but the first
   bool token_weights = false;          // records carry `weights`, one number for each token that has a loss
-  int64_t max_length = 2048;           // tokens of a sequence; texts are cut into pieces, the rest is truncated
+  int64_t max_length = 0;              // tokens of a sequence; texts are cut into pieces, the rest is truncated; 0 = what fits
   bool shuffle = true;                 // a new order in every epoch
 };
 

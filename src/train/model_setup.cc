@@ -1,0 +1,124 @@
+#include "train/model_setup.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "base/file.h"
+#include "train/init.h"
+#include "train/task_source.h"
+
+namespace raison {
+namespace {
+namespace fs = std::filesystem;
+
+// The tokenizer files of a folder, or of the folder in which a tokenizer.json lies.
+Result<ModelText> read_tokenizer_files(const std::string& path) {
+  std::error_code ec;
+  const fs::path folder = fs::is_directory(path, ec) ? fs::path(path) : fs::path(path).parent_path();
+  const fs::path main = fs::is_directory(path, ec) ? folder / "tokenizer.json" : fs::path(path);
+  ModelText text;
+  RAISON_ASSIGN(text.tokenizer_json, read_file(main.string(), size_t{1} << 29));
+  const auto optional_file = [&](const char* name, std::string* out) -> Status {
+    const std::string file = (folder / name).string();
+    if (!fs::exists(file, ec)) return {};
+    RAISON_ASSIGN(*out, read_file(file, size_t{1} << 26));
+    return {};
+  };
+  RAISON_RETURN_IF_ERROR(optional_file("tokenizer_config.json", &text.tokenizer_config_json));
+  RAISON_RETURN_IF_ERROR(optional_file("chat_template.jinja", &text.chat_template_jinja));
+  return text;
+}
+
+Result<TextCodec> codec_of(const ModelText& text, const std::string& where) {
+  TextCodec codec;
+  if (text.tokenizer_json.empty()) return codec;
+  RAISON_ASSIGN(codec.tokenizer, Tokenizer::from_hf_json(text.tokenizer_json, text.tokenizer_config_json, where));
+  std::string source = text.chat_template_jinja;
+  if (source.empty() && !text.tokenizer_config_json.empty()) {
+    RAISON_ASSIGN(source, chat_template_of_tokenizer_config(text.tokenizer_config_json, where));
+  }
+  if (!source.empty()) {
+    RAISON_ASSIGN(codec.chat_template, ChatTemplate::parse(source, where));
+  }
+  return codec;
+}
+
+// A key that the model's own config does not know is a misspelling, or asks for what would not be done.
+Status check_config_keys(const nlohmann::json& config, const Model& model, const std::string& where) {
+  static const std::set<std::string> kOthers = {"rope_scaling", "rope_parameters", "attention_bias", "mlp_bias",
+                                                "use_sliding_window", "pad_token_id", "bos_token_id", "eos_token_id",
+                                                "initializer_range"};
+  const auto known = model.hf_config(DType::F32);
+  for (const auto& [key, value] : config.items())
+    if (!known.contains(key) && !kOthers.count(key))
+      return error("{}: model.config.{}: unknown key of a {} model", where, key, model.info().architecture);
+  return {};
+}
+
+Status check_vocabulary(const TrainSetup& setup, const std::string& where) {
+  if (!setup.codec.tokenizer) return {};
+  const int64_t tokens = setup.codec.tokenizer->vocab_size(), vocab = setup.model->info().vocab;
+  if (tokens > vocab) return error("{}: the tokenizer has {} tokens, the model a vocabulary of {}", where, tokens, vocab);
+  return {};
+}
+
+nlohmann::ordered_json new_generation_config(const nlohmann::json& config) {
+  nlohmann::ordered_json j = nlohmann::ordered_json::object();
+  for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"})
+    if (config.contains(key)) j[key] = nlohmann::ordered_json::parse(config[key].dump());
+  return j.empty() ? nlohmann::ordered_json() : j;
+}
+
+Result<TrainSetup> load_existing(const Recipe& recipe) {
+  TrainSetup setup;
+  RAISON_ASSIGN(const ModelFiles files, ModelFiles::open(recipe.model.path));
+  LoadOptions options;
+  options.trainable = true;
+  RAISON_ASSIGN(setup.model, load_model(files, options));
+  RAISON_ASSIGN(setup.text, read_model_text(files));
+  return setup;
+}
+
+Result<TrainSetup> make_new(const Recipe& recipe) {
+  TrainSetup setup;
+  RAISON_ASSIGN(setup.model, create_model(recipe.model.config, recipe.file + ": model.config"));
+  RAISON_RETURN_IF_ERROR(check_config_keys(recipe.model.config, *setup.model, recipe.file));
+  initialise(*setup.model, recipe.model.init, recipe.seed);
+  if (!recipe.data.task.empty()) {
+    RAISON_ASSIGN(setup.text, task_text(recipe.data.task));
+  }
+  if (setup.text.generation_config.is_null()) setup.text.generation_config = new_generation_config(recipe.model.config);
+  return setup;
+}
+
+}  // namespace
+
+Result<TrainSetup> set_up_model(const Recipe& recipe) {
+  RAISON_ASSIGN(TrainSetup setup, recipe.model.path.empty() ? make_new(recipe) : load_existing(recipe));
+  std::string where = recipe.model.path;
+  if (!recipe.model.tokenizer.empty()) {
+    where = recipe.model.tokenizer;
+    RAISON_ASSIGN(ModelText text, read_tokenizer_files(where));
+    text.generation_config = setup.text.generation_config;
+    setup.text = std::move(text);
+  } else if (where.empty()) {
+    where = recipe.data.task;
+  }
+  RAISON_ASSIGN(setup.codec, codec_of(setup.text, where));
+  RAISON_RETURN_IF_ERROR(check_vocabulary(setup, recipe.file));
+  return setup;
+}
+
+Status resolve_lengths(const ModelInfo& info, Recipe* recipe) {
+  int64_t& length = recipe->data.max_length;
+  const int64_t budget = recipe->batch.tokens > 0 ? recipe->batch.tokens : info.context_length;
+  if (length == 0) length = std::min({info.context_length, budget, int64_t{2048}});
+  if (length > info.context_length)
+    return error("{}: data.max_length: is {}, the model's context is {}", recipe->file, length, info.context_length);
+  if (length > budget)
+    return error("{}: data.max_length: is {}, more than the {} tokens of a micro-batch (batch.tokens)", recipe->file, length, budget);
+  return {};
+}
+
+}  // namespace raison

@@ -1,0 +1,23 @@
+// What a run starts from: the model, loaded or new, and the text files that go with it.
+#pragma once
+#include <memory>
+
+#include "models/model.h"
+#include "train/data.h"
+#include "train/export.h"
+#include "train/recipe.h"
+
+namespace raison {
+
+struct TrainSetup {
+  std::unique_ptr<Model> model;  // every parameter trainable
+  ModelText text;
+  TextCodec codec;  // made of `text`; without a tokenizer if there is none
+};
+
+Result<TrainSetup> set_up_model(const Recipe& recipe);
+
+// Settles data.max_length against the model's context and the token budget. Error: a given length that does not fit.
+Status resolve_lengths(const ModelInfo& info, Recipe* recipe);
+
+}  // namespace raison

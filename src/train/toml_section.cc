@@ -1,0 +1,137 @@
+#include "train/toml_section.h"
+
+#include <cmath>
+
+namespace raison {
+
+void TomlSection::fail_at(const toml::node* node, std::string_view key, const std::string& why) {
+  if (*error_) return;
+  const auto line = node ? node->source().begin.line : table_.source().begin.line;
+  *error_ = line > 0 ? error("{}:{}: {}: {}", file_, line, name(key), why) : error("{}: {}: {}", file_, name(key), why);
+}
+
+void TomlSection::integer(const char* key, int64_t* out, int64_t lo, int64_t hi) {
+  const toml::node* n = take(key);
+  if (!n) return;
+  const auto* v = n->as_integer();
+  if (!v) return fail_at(n, key, "must be an integer");
+  if (v->get() < lo || v->get() > hi) return fail_at(n, key, fmt::format("is {}, must be within {} .. {}", v->get(), lo, hi));
+  *out = v->get();
+}
+
+void TomlSection::number(const char* key, double* out, double lo, double hi) {
+  const toml::node* n = take(key);
+  if (!n) return;
+  if (!n->is_number()) return fail_at(n, key, "must be a number");
+  const double v = n->is_integer() ? static_cast<double>(n->as_integer()->get()) : n->as_floating_point()->get();
+  if (!(v >= lo && v <= hi)) return fail_at(n, key, fmt::format("is {}, must be within {} .. {}", v, lo, hi));
+  *out = v;
+}
+
+void TomlSection::boolean(const char* key, bool* out) {
+  const toml::node* n = take(key);
+  if (!n) return;
+  const auto* v = n->as_boolean();
+  if (!v) return fail_at(n, key, "must be true or false");
+  *out = v->get();
+}
+
+void TomlSection::string(const char* key, std::string* out) {
+  const toml::node* n = take(key);
+  if (!n) return;
+  const auto* v = n->as_string();
+  if (!v) return fail_at(n, key, "must be a string");
+  if (v->get().find('\0') != std::string::npos) return fail_at(n, key, "contains a NUL character");
+  *out = v->get();
+}
+
+void TomlSection::one_of(const char* key, std::string* out, std::initializer_list<const char*> choices) {
+  const toml::node* n = table_.get(key);
+  std::string value = *out;
+  string(key, &value);
+  if (*error_ || !n) return;
+  std::string list;
+  for (const char* c : choices) {
+    if (value == c) {
+      *out = value;
+      return;
+    }
+    list += (list.empty() ? "" : ", ") + std::string(c);
+  }
+  fail_at(n, key, fmt::format("is \"{}\", must be one of: {}", value.substr(0, 64), list));
+}
+
+void TomlSection::strings(const char* key, std::vector<std::string>* out) {
+  const toml::node* n = take(key);
+  if (!n) return;
+  if (const auto* s = n->as_string()) {
+    *out = {s->get()};
+    return;
+  }
+  const auto* a = n->as_array();
+  if (!a) return fail_at(n, key, "must be a string or an array of strings");
+  out->clear();
+  for (const auto& e : *a) {
+    if (!e.is_string()) return fail_at(&e, key, "must be a string or an array of strings");
+    out->push_back(e.as_string()->get());
+  }
+}
+
+void TomlSection::numbers(const char* key, std::vector<double>* out, size_t count, double lo, double hi) {
+  const toml::node* n = take(key);
+  if (!n) return;
+  const auto* a = n->as_array();
+  if (!a || a->size() != count) return fail_at(n, key, fmt::format("must be an array of {} numbers", count));
+  std::vector<double> values;
+  for (const auto& e : *a) {
+    if (!e.is_number()) return fail_at(&e, key, fmt::format("must be an array of {} numbers", count));
+    const double v = e.is_integer() ? static_cast<double>(e.as_integer()->get()) : e.as_floating_point()->get();
+    if (!(v >= lo && v <= hi)) return fail_at(&e, key, fmt::format("holds {}, must be within {} .. {}", v, lo, hi));
+    values.push_back(v);
+  }
+  *out = std::move(values);
+}
+
+const toml::table* TomlSection::table(const char* key) {
+  const toml::node* n = take(key);
+  if (!n) return nullptr;
+  if (!n->is_table()) {
+    fail_at(n, key, "must be a table");
+    return nullptr;
+  }
+  return n->as_table();
+}
+
+void TomlSection::json(const char* key, nlohmann::json* out) {
+  if (const toml::table* t = table(key)) *out = toml_to_json(*t);
+}
+
+void TomlSection::finish() {
+  for (const auto& [key, node] : table_) {
+    if (*error_) return;
+    if (known_.count(key.str())) continue;
+    std::string list;
+    for (const auto& k : known_) list += (list.empty() ? "" : ", ") + k;
+    fail_at(&node, key.str(), fmt::format("unknown key; known here: {}", list));
+  }
+}
+
+nlohmann::json toml_to_json(const toml::node& node) {
+  if (const auto* t = node.as_table()) {
+    nlohmann::json out = nlohmann::json::object();
+    for (const auto& [key, value] : *t) out[std::string(key.str())] = toml_to_json(value);
+    return out;
+  }
+  if (const auto* a = node.as_array()) {
+    nlohmann::json out = nlohmann::json::array();
+    for (const auto& value : *a) out.push_back(toml_to_json(value));
+    return out;
+  }
+  if (const auto* v = node.as_integer()) return v->get();
+  if (const auto* v = node.as_floating_point()) return v->get();
+  if (const auto* v = node.as_boolean()) return v->get();
+  if (const auto* v = node.as_string()) return v->get();
+  return nullptr;  // dates and times: no config holds them
+}
+
+}  // namespace raison

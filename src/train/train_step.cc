@@ -1,0 +1,86 @@
+#include "train/train_step.h"
+
+#include <new>
+
+#include "ops/ops.h"
+
+namespace raison {
+
+double total_weight(const MicroBatch& batch) {
+  double sum = 0;
+  for (const TrainSequence& s : batch)
+    for (size_t i = 1; i < s.weights.size(); ++i) sum += static_cast<double>(s.weights[i]);
+  return sum;
+}
+
+int64_t token_count(const MicroBatch& batch) {
+  int64_t n = 0;
+  for (const TrainSequence& s : batch) n += static_cast<int64_t>(s.tokens.size());
+  return n;
+}
+
+struct MicroBatchRunner::Packed {
+  ForwardBatch batch;
+  std::vector<KvCache::Sequence> pages;
+  std::vector<int32_t> targets;  // [R]
+  std::vector<float> weights;    // [R]
+};
+
+MicroBatchRunner::MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, DType cache_type, bool recompute)
+    : model_(model), exec_(exec), kernels_(kernels), recompute_(recompute), cache_(model.kv_layout(cache_type, 64)) {}
+
+// The last token of a sequence predicts nothing, and a token without weight costs no row of the head.
+Status MicroBatchRunner::pack(const MicroBatch& sequences, Packed* out) {
+  ForwardBatch& b = out->batch;
+  b.kv = cache_.layout();
+  b.seq_offsets = {0};
+  for (const TrainSequence& s : sequences) {
+    const size_t length = s.tokens.size();
+    for (size_t i = 0; i < length; ++i) {
+      if (i + 1 < length && s.weights[i + 1] > 0) {
+        b.output_rows.push_back(static_cast<int32_t>(b.rows()));
+        out->targets.push_back(s.tokens[i + 1]);
+        out->weights.push_back(s.weights[i + 1]);
+      }
+      b.tokens.push_back(s.tokens[i]);
+      b.positions.push_back(static_cast<int32_t>(i));
+    }
+    b.seq_offsets.push_back(static_cast<int32_t>(b.rows()));
+    out->pages.push_back(cache_.sequence());
+    RAISON_RETURN_IF_ERROR(out->pages.back().reserve(static_cast<int64_t>(length)));
+    b.seq_pages.push_back(out->pages.back().pages());
+  }
+  for (int32_t t : out->targets)
+    if (t < 0 || t >= model_.info().vocab)
+      return error("token {} is outside of the model's vocabulary of {}; is it the right tokenizer?", t, model_.info().vocab);
+  return check_batch(model_, b);
+}
+
+Result<double> MicroBatchRunner::run(const MicroBatch& sequences, GradientStore* gradients, double divisor) {
+  try {
+    Packed packed;
+    RAISON_RETURN_IF_ERROR(pack(sequences, &packed));
+    if (packed.targets.empty()) return 0.0;
+    arena_.reset();
+    std::unique_ptr<Tape> tape = gradients ? std::make_unique<Tape>(*gradients) : nullptr;
+    Context ctx{exec_, kernels_, arena_, tape.get(), recompute_};
+    const Tensor hidden = model_.forward(ctx, packed.batch);
+    const Tensor logprob = log_softmax_gather(ctx, model_.head(), hidden, packed.targets, 1.0f);
+    double loss = 0;
+    for (int64_t r = 0; r < logprob.rows; ++r)
+      loss -= static_cast<double>(packed.weights[static_cast<size_t>(r)]) * static_cast<double>(logprob.data[r]);
+    if (!gradients) return loss;
+    std::vector<float> seed(packed.weights.size());
+    for (size_t r = 0; r < seed.size(); ++r) seed[r] = static_cast<float>(-static_cast<double>(packed.weights[r]) / divisor);
+    tape->add_grad(ctx, logprob, seed.data(), false);
+    tape->backward(ctx);
+    gradients->finish_micro_batch();
+    return loss;
+  } catch (const std::bad_alloc&) {
+    return error("out of memory in a micro-batch of {} tokens; lower batch.tokens or set recompute = true", token_count(sequences));
+  } catch (const std::exception& e) {
+    return error("training step: {}", e.what());
+  }
+}
+
+}  // namespace raison

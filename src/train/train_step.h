@@ -1,0 +1,32 @@
+// One micro-batch through the model: packed without padding, its loss, its gradient.
+#pragma once
+#include "engine/kv_cache.h"
+#include "models/model.h"
+#include "train/data.h"
+
+namespace raison {
+
+// Sum of the loss weights, in order, in double.
+double total_weight(const MicroBatch& batch);
+int64_t token_count(const MicroBatch& batch);
+
+// Runs micro-batches on one arena and one ephemeral KV cache, which stay for the next.
+class MicroBatchRunner {
+ public:
+  MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, DType cache_type, bool recompute);
+  // Returns sum(w * -logprob), in double, in packed order. With `gradients`: adds the gradient of that sum divided by
+  // `divisor` (the weight of the whole step) as one micro-batch. Error: tokens the model does not have, out of memory.
+  Result<double> run(const MicroBatch& batch, GradientStore* gradients, double divisor);
+
+ private:
+  struct Packed;
+  Status pack(const MicroBatch& batch, Packed* out);
+  Model& model_;
+  Exec& exec_;
+  const KernelTable& kernels_;
+  bool recompute_;
+  KvCache cache_;
+  Arena arena_;
+};
+
+}  // namespace raison
