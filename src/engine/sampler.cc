@@ -1,9 +1,9 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <utility>
 
 #include "base/math.h"
@@ -11,218 +11,319 @@
 
 namespace raison {
 namespace {
-constexpr float kGone = -std::numeric_limits<float>::infinity();
 
-void penalise(std::vector<float>& x, std::span<const int32_t> prompt, std::span<const int32_t> generated,
-              const SamplingParams& p) {
-  const auto vocab = static_cast<int64_t>(x.size());
-  const auto inside = [&](int32_t id) { return id >= 0 && id < vocab; };
-  if (p.repetition_penalty != 1.0f) {
-    std::vector<bool> seen(x.size());
-    for (auto ids : {prompt, generated})
-      for (int32_t id : ids) {
-        if (!inside(id) || seen[static_cast<size_t>(id)]) continue;
-        seen[static_cast<size_t>(id)] = true;
-        float& v = x[static_cast<size_t>(id)];
-        v = v < 0 ? v * p.repetition_penalty : v / p.repetition_penalty;
-      }
-  }
-  if (p.presence_penalty != 0.0f || p.frequency_penalty != 0.0f) {
-    std::map<int32_t, int64_t> counts;
-    for (int32_t id : generated)
-      if (inside(id)) ++counts[id];
-    for (const auto& [id, n] : counts) {
-      float& v = x[static_cast<size_t>(id)];
-      v -= static_cast<float>(n) * p.frequency_penalty;
-      v -= p.presence_penalty;
-    }
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+// w[i] = e^(x[i] - top), relative error below 3e-7, never less than e^-87. Plain products and sums, no FMA calls and no
+// branches, so that every compiler can vectorise it and every CPU gives the same bits.
+void exponentials(const float* x, size_t n, float top, float* w) {
+  for (size_t i = 0; i < n; ++i) {
+    const int32_t below = std::bit_cast<int32_t>(top - x[i]);  // >= 0: floats order as their bits do
+    const float c = -std::bit_cast<float>(below < 0x42AE0000 ? below : 0x42AE0000);  // 87.0f
+    const float z = c * 0x1.715476p+0f + 12582912.0f;  // 1.5 * 2^23: rounds c / ln 2 to an integer in the low bits
+    const float k = z - 12582912.0f;
+    const float r = (c - k * 0x1.62e400p-1f) - k * 0x1.7f7d1cp-20f;  // the first product is exact
+    float p = 0x1.6c16c2p-10f;  // Taylor, |r| <= 0.347
+    p = p * r + 0x1.111112p-7f;
+    p = p * r + 0x1.555556p-5f;
+    p = p * r + 0x1.555556p-3f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    w[i] = std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(z) << 23));
   }
 }
 
-// A token that would complete an n-gram seen before is removed.
-void forbid_ngrams(std::vector<float>& x, std::span<const int32_t> prompt, std::span<const int32_t> generated, int64_t n) {
+// The tokens still in play, ids ascending.
+struct Candidates {
+  std::vector<int32_t> ids;
+  std::vector<float> x, w;  // logits; e^(x - largest logit), filled by weigh()
+  float top = -kInf;        // the largest logit
+
+  void weigh() {
+    w.resize(x.size());
+    exponentials(x.data(), x.size(), top, w.data());
+  }
+  double mass() const {
+    double sum = 0;
+    for (float v : w) sum += static_cast<double>(v);
+    return sum;
+  }
+  template <class Keep>
+  void filter(Keep keep) {  // keep(index)
+    size_t n = 0;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (!keep(i)) continue;
+      ids[n] = ids[i];
+      x[n] = x[i];
+      if (!w.empty()) w[n] = w[i];
+      ++n;
+    }
+    ids.resize(n);
+    x.resize(n);
+    if (!w.empty()) w.resize(n);
+  }
+};
+
+struct Edge {
+  float key;
+  int32_t id;
+};
+
+// In the order (key ascending, id ascending), the first candidate at which the running sum of w reaches `target`; the last
+// one if none does. Only one bucket of keys is sorted: counting sorts finds it, whatever the vocabulary.
+Edge crossing(const Candidates& c, const std::vector<float>& keys, double target) {
+  constexpr size_t kBuckets = 2048;
+  const auto bucket_of = [](float key) { return static_cast<int32_t>(std::min(key * 16.0f, 2047.0f)); };
+  std::vector<double> mass(kBuckets, 0.0);
+  size_t last = 0;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const auto b = static_cast<size_t>(bucket_of(keys[i]));
+    mass[b] += static_cast<double>(c.w[i]);
+    last = std::max(last, b);
+  }
+  double before = 0;
+  size_t bucket = 0;
+  while (bucket < last && before + mass[bucket] < target) before += mass[bucket++];
+  std::vector<std::pair<Edge, float>> members;
+  for (size_t i = 0; i < keys.size(); ++i)
+    if (static_cast<size_t>(bucket_of(keys[i])) == bucket) members.push_back({{keys[i], c.ids[i]}, c.w[i]});
+  std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) {
+    return a.first.key != b.first.key ? a.first.key < b.first.key : a.first.id < b.first.id;
+  });
+  for (const auto& [edge, w] : members) {
+    before += static_cast<double>(w);
+    if (before >= target) return edge;
+  }
+  return members.back().first;  // rounding: the bucket's own sum reached the target in another order
+}
+
+// The k-th largest value (k <= n): a heap of k while k is small, else selection. A value, so the method leaves no trace.
+float kth_largest(const std::vector<float>& x, size_t k) {
+  const auto greater = [](float a, float b) { return a > b; };
+  std::vector<float> heap(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(k > 1024 ? x.size() : k));
+  if (k > 1024) {
+    std::nth_element(heap.begin(), heap.begin() + static_cast<std::ptrdiff_t>(k - 1), heap.end(), greater);
+    return heap[k - 1];
+  }
+  std::make_heap(heap.begin(), heap.end(), greater);
+  for (size_t i = k; i < x.size(); ++i) {
+    if (x[i] <= heap.front()) continue;
+    std::pop_heap(heap.begin(), heap.end(), greater);
+    heap.back() = x[i];
+    std::push_heap(heap.begin(), heap.end(), greater);
+  }
+  return heap.front();
+}
+
+void keep_top_p(Candidates& c, float p) {
+  std::vector<float> keys(c.x.size());
+  for (size_t i = 0; i < keys.size(); ++i) keys[i] = c.top - c.x[i];
+  const Edge e = crossing(c, keys, static_cast<double>(p) * c.mass());
+  c.filter([&](size_t i) {
+    const float key = c.top - c.x[i];  // filter() writes only behind i, so x[i] is still its own
+    return key < e.key || (key == e.key && c.ids[i] <= e.id);
+  });
+}
+
+void keep_typical(Candidates& c, float p) {
+  const double total = c.mass(), log_total = log_f64(total);
+  double entropy = 0;
+  for (size_t i = 0; i < c.x.size(); ++i) {
+    const double surprise = log_total - (static_cast<double>(c.x[i]) - static_cast<double>(c.top));
+    entropy += static_cast<double>(c.w[i]) / total * surprise;
+  }
+  std::vector<float> keys(c.x.size());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const double surprise = log_total - (static_cast<double>(c.x[i]) - static_cast<double>(c.top));
+    keys[i] = static_cast<float>(std::fabs(surprise - entropy));
+  }
+  const Edge e = crossing(c, keys, static_cast<double>(p) * total);
+  c.filter([&](size_t i) { return keys[i] <= e.key; });
+}
+
+Status check_history(std::span<const int32_t> ids, size_t vocab) {
+  for (int32_t id : ids)
+    if (id < 0 || static_cast<size_t>(id) >= vocab) return error("token id {} is outside the {} logits", id, vocab);
+  return {};
+}
+
+void repetition_penalty(std::vector<float>& x, std::span<const int32_t> prompt, std::span<const int32_t> generated, float r) {
+  std::vector<int32_t> ids(prompt.begin(), prompt.end());
+  ids.insert(ids.end(), generated.begin(), generated.end());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  for (int32_t id : ids) {
+    float& v = x[static_cast<size_t>(id)];
+    v = v < 0 ? v * r : v / r;
+  }
+}
+
+void count_penalties(std::vector<float>& x, std::span<const int32_t> generated, const SamplingParams& p) {
+  std::vector<int32_t> ids(generated.begin(), generated.end());
+  std::sort(ids.begin(), ids.end());
+  for (size_t i = 0; i < ids.size();) {
+    size_t j = i;
+    while (j < ids.size() && ids[j] == ids[i]) ++j;
+    float& v = x[static_cast<size_t>(ids[i])];
+    v -= static_cast<float>(j - i) * p.frequency_penalty;
+    v -= p.presence_penalty;
+    i = j;
+  }
+}
+
+void forbid_ngrams(std::vector<float>& x, std::span<const int32_t> prompt, std::span<const int32_t> generated, size_t n) {
   std::vector<int32_t> all(prompt.begin(), prompt.end());
   all.insert(all.end(), generated.begin(), generated.end());
-  const auto length = static_cast<int64_t>(all.size());
-  if (n <= 0 || length < n) return;
-  const int32_t* tail = all.data() + (length - (n - 1));
-  for (int64_t i = 0; i + n <= length; ++i) {
-    const int32_t next = all[static_cast<size_t>(i + n - 1)];
-    if (std::equal(tail, tail + (n - 1), all.data() + i) && next >= 0 && next < static_cast<int64_t>(x.size()))
-      x[static_cast<size_t>(next)] = kGone;
-  }
+  if (all.size() + 1 < n) return;
+  const auto tail = all.end() - static_cast<std::ptrdiff_t>(n - 1);
+  for (size_t i = 0; i + n <= all.size(); ++i)
+    if (std::equal(tail, all.end(), all.begin() + static_cast<std::ptrdiff_t>(i)))
+      x[static_cast<size_t>(all[i + n - 1])] = -kInf;
 }
 
-float largest(const std::vector<float>& x) { return *std::max_element(x.begin(), x.end()); }
-
-// exp(x - max) and their sum, in ascending id.
-double weights(const std::vector<float>& x, std::vector<double>* out) {
-  const float m = largest(x);
-  out->resize(x.size());
-  double sum = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    (*out)[i] = x[i] == kGone ? 0.0 : exp_f64(static_cast<double>(x[i]) - static_cast<double>(m));
-    sum += (*out)[i];
-  }
-  return sum;
-}
-
-void keep_top_k(std::vector<float>& x, int64_t k) {
-  if (k <= 0 || k >= static_cast<int64_t>(x.size())) return;
-  std::vector<float> sorted = x;
-  std::nth_element(sorted.begin(), sorted.begin() + (k - 1), sorted.end(), std::greater<>());
-  const float limit = sorted[static_cast<size_t>(k - 1)];
-  for (float& v : x)
-    if (v < limit) v = kGone;
-}
-
-// Ids that are left, by `before`.
-template <class Before>
-std::vector<int32_t> remaining(const std::vector<float>& x, Before before) {
-  std::vector<int32_t> ids;
-  for (size_t i = 0; i < x.size(); ++i)
-    if (x[i] != kGone) ids.push_back(static_cast<int32_t>(i));
-  std::sort(ids.begin(), ids.end(), before);
-  return ids;
-}
-
-// Keeps the smallest set of most probable tokens whose mass reaches p (the one that crosses stays; highest ids first among
-// equals, as transformers' ascending sort leaves them).
-void keep_top_p(std::vector<float>& x, float p) {
-  if (p >= 1.0f) return;
-  std::vector<double> w;
-  const double total = weights(x, &w);
-  const auto ids = remaining(x, [&](int32_t a, int32_t b) {
-    const float xa = x[static_cast<size_t>(a)], xb = x[static_cast<size_t>(b)];
-    return xa != xb ? xa > xb : a > b;
-  });
-  double mass = 0;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (i > 0 && mass >= static_cast<double>(p)) x[static_cast<size_t>(ids[i])] = kGone;
-    mass += w[static_cast<size_t>(ids[i])] / total;
-  }
-}
-
-void keep_min_p(std::vector<float>& x, float min_p) {
-  if (min_p <= 0.0f) return;
-  std::vector<double> w;
-  weights(x, &w);  // the largest has weight 1
-  for (size_t i = 0; i < x.size(); ++i)
-    if (w[i] < static_cast<double>(min_p)) x[i] = kGone;
-}
-
-void keep_typical(std::vector<float>& x, float p) {
-  if (p >= 1.0f) return;
-  std::vector<double> w;
-  const double total = weights(x, &w);
-  const double log_total = log_f64(total), m = static_cast<double>(largest(x));
-  std::vector<double> surprise(x.size());
-  double entropy = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    if (x[i] == kGone) continue;
-    surprise[i] = -((static_cast<double>(x[i]) - m) - log_total);
-    entropy += w[i] / total * surprise[i];
-  }
-  const auto distance = [&](int32_t i) { return std::fabs(surprise[static_cast<size_t>(i)] - entropy); };
-  const auto ids = remaining(x, [&](int32_t a, int32_t b) {
-    const double da = distance(a), db = distance(b);
-    return da != db ? da < db : a < b;
-  });
-  double mass = 0;
-  size_t last = 0;  // the first at which the mass reaches p
-  for (; last < ids.size(); ++last) {
-    mass += w[static_cast<size_t>(ids[last])] / total;
-    if (mass >= static_cast<double>(p)) break;
-  }
-  if (last >= ids.size()) return;
-  const double limit = distance(ids[last]);
-  for (int32_t id : ids)
-    if (distance(id) > limit) x[static_cast<size_t>(id)] = kGone;
-}
-
-Status in_range(const char* name, double v, double lo, double hi) {
-  if (v >= lo && v <= hi) return {};
-  return error("{} is {}, outside {} .. {}", name, v, lo, hi);
-}
-}  // namespace
-
-Status SamplingParams::validate() const {
-  RAISON_RETURN_IF_ERROR(in_range("temperature", temperature, 0, 1e4));
-  RAISON_RETURN_IF_ERROR(in_range("top-k", static_cast<double>(top_k), 0, 1e9));
-  RAISON_RETURN_IF_ERROR(in_range("top-p", top_p, 0, 1));
-  RAISON_RETURN_IF_ERROR(in_range("min-p", min_p, 0, 1));
-  RAISON_RETURN_IF_ERROR(in_range("typical-p", typical_p, 0, 1));
-  RAISON_RETURN_IF_ERROR(in_range("repetition penalty", repetition_penalty, 1e-3, 1e3));
-  RAISON_RETURN_IF_ERROR(in_range("presence penalty", presence_penalty, -100, 100));
-  RAISON_RETURN_IF_ERROR(in_range("frequency penalty", frequency_penalty, -100, 100));
-  return in_range("no-repeat n-gram", static_cast<double>(no_repeat_ngram), 0, 1e6);
-}
-
-std::vector<float> process_logits(std::span<const float> logits, std::span<const int32_t> prompt,
-                                  std::span<const int32_t> generated, const SamplingParams& params) {
+// Processors 1 to 3.
+Result<std::vector<float>> penalised(std::span<const float> logits, std::span<const int32_t> prompt,
+                                     std::span<const int32_t> generated, const SamplingParams& p) {
+  RAISON_RETURN_IF_ERROR(p.validate());
+  RAISON_RETURN_IF_ERROR(check_history(prompt, logits.size()));
+  RAISON_RETURN_IF_ERROR(check_history(generated, logits.size()));
   std::vector<float> x(logits.begin(), logits.end());
-  if (x.empty()) return x;
-  penalise(x, prompt, generated, params);
-  forbid_ngrams(x, prompt, generated, params.no_repeat_ngram);
-  if (params.temperature == 0.0f || largest(x) == kGone) return x;
-  if (params.temperature != 1.0f)
-    for (float& v : x) v /= params.temperature;
-  keep_top_k(x, params.top_k);
-  keep_top_p(x, params.top_p);
-  keep_min_p(x, params.min_p);
-  keep_typical(x, params.typical_p);
+  if (p.repetition_penalty != 1) repetition_penalty(x, prompt, generated, p.repetition_penalty);
+  if (p.presence_penalty != 0 || p.frequency_penalty != 0) count_penalties(x, generated, p);
+  if (p.no_repeat_ngram > 0) forbid_ngrams(x, prompt, generated, static_cast<size_t>(p.no_repeat_ngram));
   return x;
 }
 
-Result<int32_t> sample_token(std::span<const float> logits, std::span<const int32_t> prompt, std::span<const int32_t> generated,
-                             const SamplingParams& params, uint64_t sample_index, uint64_t position) {
-  const std::vector<float> x = process_logits(logits, prompt, generated, params);
-  for (float v : x)
-    if (std::isnan(v)) return error("the model gave a NaN logit; its weights are damaged or a value overflowed");
-  if (x.empty() || largest(x) == kGone) return error("no token is left to choose from: every one is forbidden");
-  if (params.temperature == 0.0f) return static_cast<int32_t>(std::max_element(x.begin(), x.end()) - x.begin());
-  std::vector<double> w;
-  const double total = weights(x, &w);
-  const double target = uniform01(params.seed, sample_index, position) * total;
-  double sum = 0;
-  int32_t last = 0;
-  for (size_t i = 0; i < w.size(); ++i) {
-    if (w[i] == 0.0) continue;
-    sum += w[i];
-    last = static_cast<int32_t>(i);
-    if (sum > target) break;
+// The largest logit's id; errors for NaN, +inf and "nothing left".
+Result<int32_t> checked_argmax(std::span<const float> x) {
+  bool bad_bits = false;  // NaN or +inf
+  for (float v : x) bad_bits |= std::bit_cast<int32_t>(v) >= 0x7F800000 || std::bit_cast<uint32_t>(v) > 0xFF800000u;
+  if (bad_bits) {
+    const auto bad = std::find_if(x.begin(), x.end(), [](float v) { return v != v || v == kInf; });
+    return error("the logit of token {} is {}; the model's weights or its input are broken", bad - x.begin(),
+                 *bad == kInf ? "infinite" : "not a number");
   }
-  return last;
+  float top = -kInf;
+  for (float v : x) top = std::max(top, v);
+  if (top == -kInf) return error("no token is left to sample from: all {} logits are -inf", x.size());
+  return static_cast<int32_t>(std::find(x.begin(), x.end(), top) - x.begin());
 }
 
-StopChecker::StopChecker(std::vector<std::string> stops) : stops_(std::move(stops)) {
-  std::erase_if(stops_, [](const std::string& s) { return s.empty(); });
+// Processors 4 to 8 on penalised logits with a finite largest one; temperature > 0. Weights are filled.
+Result<Candidates> truncated(std::vector<float> x, const SamplingParams& p) {
+  if (p.temperature != 1)
+    for (float& v : x) v /= p.temperature;
+  RAISON_ASSIGN(const int32_t best, checked_argmax(x));
+  Candidates c;
+  c.top = x[static_cast<size_t>(best)];
+  const auto k = static_cast<size_t>(p.top_k);
+  const float floor = k > 0 && k < x.size() ? kth_largest(x, k) : -kInf;
+  c.ids.reserve(floor == -kInf ? x.size() : 2 * k);
+  c.x.reserve(floor == -kInf ? x.size() : 2 * k);
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (!(x[i] >= floor) || x[i] == -kInf) continue;
+    c.ids.push_back(static_cast<int32_t>(i));
+    c.x.push_back(x[i]);
+  }
+  c.weigh();
+  if (p.top_p < 1) keep_top_p(c, p.top_p);
+  if (p.min_p > 0) c.filter([&](size_t i) { return c.w[i] >= p.min_p; });  // the most probable one weighs 1
+  if (p.typical_p < 1) keep_typical(c, p.typical_p);
+  return c;
 }
 
-std::string StopChecker::push(const std::string& text) {
-  if (stopped_) return "";
-  held_ += text;
-  size_t first = std::string::npos;
-  for (const std::string& s : stops_) first = std::min(first, held_.find(s));
-  std::string out;
-  if (first != std::string::npos) {
-    stopped_ = true;
-    out = held_.substr(0, first);
-    held_.clear();
-    return out;
+Status bounded(const char* name, float value, float low, float high) {
+  if (value >= low && value <= high) return {};
+  return error("{} is {}, must be between {} and {}", name, value, low, high);
+}
+
+}  // namespace
+
+Status SamplingParams::validate() const {
+  if (temperature != 0) {
+    if (!(temperature >= 1e-4f && temperature <= 1e4f))
+      return error("temperature is {}, must be 0 (greedy) or between 0.0001 and 10000", temperature);
   }
-  size_t keep = 0;  // the longest tail that begins a stop string
-  for (const std::string& s : stops_)
-    for (size_t n = std::min(s.size() - 1, held_.size()); n > keep; --n)
-      if (held_.compare(held_.size() - n, n, s, 0, n) == 0) {
-        keep = n;
-        break;
-      }
-  out = held_.substr(0, held_.size() - keep);
-  held_.erase(0, out.size());
+  if (top_k < 0) return error("top_k is {}, must be 0 (off) or more", top_k);
+  if (!(top_p > 0 && top_p <= 1)) return error("top_p is {}, must be above 0 and at most 1", top_p);
+  RAISON_RETURN_IF_ERROR(bounded("min_p", min_p, 0, 1));
+  if (!(typical_p > 0 && typical_p <= 1)) return error("typical_p is {}, must be above 0 and at most 1", typical_p);
+  RAISON_RETURN_IF_ERROR(bounded("repetition_penalty", repetition_penalty, 1e-4f, 1e4f));
+  RAISON_RETURN_IF_ERROR(bounded("presence_penalty", presence_penalty, -100, 100));
+  RAISON_RETURN_IF_ERROR(bounded("frequency_penalty", frequency_penalty, -100, 100));
+  if (no_repeat_ngram < 0) return error("no_repeat_ngram is {}, must be 0 (off) or more", no_repeat_ngram);
+  return {};
+}
+
+Result<std::vector<float>> process_logits(std::span<const float> logits, std::span<const int32_t> prompt,
+                                          std::span<const int32_t> generated, const SamplingParams& params) {
+  RAISON_ASSIGN(std::vector<float> x, penalised(logits, prompt, generated, params));
+  if (params.temperature == 0) {
+    RAISON_RETURN_IF_ERROR(checked_argmax(x));
+    return x;
+  }
+  RAISON_ASSIGN(const Candidates c, truncated(std::move(x), params));
+  std::vector<float> out(logits.size(), -kInf);
+  for (size_t i = 0; i < c.ids.size(); ++i) out[static_cast<size_t>(c.ids[i])] = c.x[i];
   return out;
 }
 
-std::string StopChecker::flush() { return stopped_ ? "" : std::exchange(held_, ""); }
+Result<int32_t> sample_token(std::span<const float> logits, std::span<const int32_t> prompt,
+                             std::span<const int32_t> generated, const SamplingParams& params, uint64_t sample,
+                             uint64_t position) {
+  RAISON_ASSIGN(std::vector<float> x, penalised(logits, prompt, generated, params));
+  if (params.temperature == 0) return checked_argmax(x);
+  RAISON_ASSIGN(const Candidates c, truncated(std::move(x), params));
+  const double mass = c.mass();
+  const double target = uniform01(params.seed, sample, position) * mass;  // below mass, as the uniform is below 1
+  double sum = 0;
+  for (size_t i = 0; i < c.ids.size(); ++i) {
+    sum += static_cast<double>(c.w[i]);
+    if (sum > target) return c.ids[i];
+  }
+  return c.ids.back();
+}
+
+Result<int32_t> argmax_token(std::span<const float> logits) { return checked_argmax(logits); }
+
+Result<StopChecker> StopChecker::create(std::vector<std::string> strings, std::vector<int32_t> ids) {
+  for (const std::string& s : strings)
+    if (s.empty()) return error("a stop string is empty; leave it out");
+  StopChecker out;
+  out.strings_ = std::move(strings);
+  out.ids_ = std::move(ids);
+  return out;
+}
+
+bool StopChecker::is_stop_id(int32_t id) const { return std::find(ids_.begin(), ids_.end(), id) != ids_.end(); }
+
+std::string StopChecker::push(std::string_view text) {
+  if (stopped()) return "";
+  held_ += text;
+  size_t first = std::string::npos, end = std::string::npos;
+  for (const std::string& s : strings_) {
+    const size_t at = held_.find(s);
+    if (at == std::string::npos) continue;
+    if (at + s.size() < end || (at + s.size() == end && at < first)) {
+      first = at;
+      end = at + s.size();
+      found_ = s;
+    }
+  }
+  if (stopped()) return std::exchange(held_, "").substr(0, first);
+  size_t hold = 0;  // the longest end of the text that begins some stop string
+  for (const std::string& s : strings_)
+    for (size_t n = std::min(s.size() - 1, held_.size()); n > hold; --n)
+      if (held_.ends_with(std::string_view(s).substr(0, n))) {
+        hold = n;
+        break;
+      }
+  std::string out = held_.substr(0, held_.size() - hold);
+  held_.erase(0, held_.size() - hold);
+  return out;
+}
+
+std::string StopChecker::finish() { return stopped() ? "" : std::exchange(held_, ""); }
 
 }  // namespace raison
