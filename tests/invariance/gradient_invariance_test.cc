@@ -47,7 +47,7 @@ TEST_P(GradientInvariance, OverIsaThreadsRecomputationAndPages) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Caches, GradientInvariance, ::testing::Values(DType::F32, DType::F16, DType::BF16),
-                         [](const auto& info) { return std::string(dtype_name(info.param)); });
+                         [](const auto& suite) { return std::string(dtype_name(suite.param)); });
 
 // A quantised base is frozen, but gradients pass through it: the hidden states' gradient must not depend on ISA or threads.
 TEST(GradientInvariance, ThroughFrozenWeightsOfEveryType) {

@@ -115,7 +115,7 @@ TEST_P(StoriesInvariance, EachFactorAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Weights, StoriesInvariance, ::testing::ValuesIn(kWeights),
-                         [](const auto& info) { return std::string(dtype_name(info.param)); });
+                         [](const auto& suite) { return std::string(dtype_name(suite.param)); });
 
 class OwnModelInvariance : public ::testing::TestWithParam<DType> {};
 
@@ -127,7 +127,7 @@ TEST_P(OwnModelInvariance, EachFactorAloneAt1300) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Weights, OwnModelInvariance, ::testing::ValuesIn(kWeights),
-                         [](const auto& info) { return std::string(dtype_name(info.param)); });
+                         [](const auto& suite) { return std::string(dtype_name(suite.param)); });
 
 void random_combinations(int count) {
   const char* given = std::getenv("RAISON_INVARIANCE_SEED");
