@@ -1,0 +1,3 @@
+#include "kernels/avx512/simd.h"
+
+#include "kernels/generic/elementwise.inc"
