@@ -16,18 +16,49 @@ struct GgmlType {
 
 // ggml's type ids, with the sizes of their blocks. The first four can be computed with here.
 constexpr GgmlType kTypes[] = {
-    {0, "F32", 1, 4},          {1, "F16", 1, 2},         {30, "BF16", 1, 2},        {8, "Q8_0", 32, 34},
-    {2, "Q4_0", 32, 18},       {3, "Q4_1", 32, 20},      {6, "Q5_0", 32, 22},       {7, "Q5_1", 32, 24},
-    {9, "Q8_1", 32, 36},       {10, "Q2_K", 256, 84},    {11, "Q3_K", 256, 110},    {12, "Q4_K", 256, 144},
-    {13, "Q5_K", 256, 176},    {14, "Q6_K", 256, 210},   {15, "Q8_K", 256, 292},    {16, "IQ2_XXS", 256, 66},
-    {17, "IQ2_XS", 256, 74},   {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},    {20, "IQ4_NL", 32, 18},
-    {21, "IQ3_S", 256, 110},   {22, "IQ2_S", 256, 82},   {23, "IQ4_XS", 256, 136},  {24, "I8", 1, 1},
-    {25, "I16", 1, 2},         {26, "I32", 1, 4},        {27, "I64", 1, 8},         {28, "F64", 1, 8},
-    {29, "IQ1_M", 256, 56},    {34, "TQ1_0", 256, 54},   {35, "TQ2_0", 256, 66},    {39, "MXFP4", 32, 17},
-    {40, "NVFP4", 64, 36},     {41, "Q1_0", 128, 18},
+    {0, "F32", 1, 4},
+    {1, "F16", 1, 2},
+    {30, "BF16", 1, 2},
+    {8, "Q8_0", 32, 34},
+    {2, "Q4_0", 32, 18},
+    {3, "Q4_1", 32, 20},
+    {6, "Q5_0", 32, 22},
+    {7, "Q5_1", 32, 24},
+    {9, "Q8_1", 32, 36},
+    {10, "Q2_K", 256, 84},
+    {11, "Q3_K", 256, 110},
+    {12, "Q4_K", 256, 144},
+    {13, "Q5_K", 256, 176},
+    {14, "Q6_K", 256, 210},
+    {15, "Q8_K", 256, 292},
+    {16, "IQ2_XXS", 256, 66},
+    {17, "IQ2_XS", 256, 74},
+    {18, "IQ3_XXS", 256, 98},
+    {19, "IQ1_S", 256, 50},
+    {20, "IQ4_NL", 32, 18},
+    {21, "IQ3_S", 256, 110},
+    {22, "IQ2_S", 256, 82},
+    {23, "IQ4_XS", 256, 136},
+    {24, "I8", 1, 1},
+    {25, "I16", 1, 2},
+    {26, "I32", 1, 4},
+    {27, "I64", 1, 8},
+    {28, "F64", 1, 8},
+    {29, "IQ1_M", 256, 56},
+    {34, "TQ1_0", 256, 54},
+    {35, "TQ2_0", 256, 66},
+    {39, "MXFP4", 32, 17},
+    {40, "NVFP4", 64, 36},
+    {41, "Q1_0", 128, 18},
     // Withdrawn by ggml, still named: old 4-bit types and Q4_0/IQ4_NL interleaved for certain CPUs.
-    {4, "Q4_2", 16, 10},       {5, "Q4_3", 16, 12},      {31, "Q4_0_4_4", 32, 18},  {32, "Q4_0_4_8", 32, 18},
-    {33, "Q4_0_8_8", 32, 18},  {36, "IQ4_NL_4_4", 32, 18}, {37, "IQ4_NL_4_8", 32, 18}, {38, "IQ4_NL_8_8", 32, 18},
+    {4, "Q4_2", 16, 10},
+    {5, "Q4_3", 16, 12},
+    {31, "Q4_0_4_4", 32, 18},
+    {32, "Q4_0_4_8", 32, 18},
+    {33, "Q4_0_8_8", 32, 18},
+    {36, "IQ4_NL_4_4", 32, 18},
+    {37, "IQ4_NL_4_8", 32, 18},
+    {38, "IQ4_NL_8_8", 32, 18},
 };
 
 const GgmlType* find_type(uint32_t id) {
@@ -73,7 +104,8 @@ class GgufParser {
 
   Result<std::string> text(const char* what, uint64_t most) {
     RAISON_ASSIGN(const uint64_t n, read<uint64_t>(what));
-    if (n > left()) return bad("truncated or damaged: {} at byte {} claims {} bytes, {} are left", what, at_, n, left());
+    if (n > left())
+      return bad("truncated or damaged: {} at byte {} claims {} bytes, {} are left", what, at_, n, left());
     if (n > most) return bad("{} at byte {} has {} bytes, more than {}", what, at_, n, most);
     std::string s(reinterpret_cast<const char*>(file_->data() + at_), n);
     at_ += n;
@@ -81,7 +113,8 @@ class GgufParser {
   }
 
   Status header() {
-    if (file_->size() < 4 || std::memcmp(file_->data(), "GGUF", 4) != 0) return bad("not a GGUF file (its first bytes are not \"GGUF\")");
+    if (file_->size() < 4 || std::memcmp(file_->data(), "GGUF", 4) != 0)
+      return bad("not a GGUF file (its first bytes are not \"GGUF\")");
     at_ = 4;
     RAISON_ASSIGN(out_->version_, read<uint32_t>("the version"));
     if (out_->version_ != 2 && out_->version_ != 3) {
@@ -144,7 +177,8 @@ class GgufParser {
     if (type == ARRAY) return bad("key {} is an array of arrays, which is not supported", printable(key));
     if (type > F64) return bad("key {} is an array of the unknown type {}", printable(key), type);
     const uint64_t least = type == STRING ? 8 : kValueBytes[type];
-    if (n > left() / least) return bad("truncated or damaged: key {} claims {} values, {} bytes are left", printable(key), n, left());
+    if (n > left() / least)
+      return bad("truncated or damaged: key {} claims {} values, {} bytes are left", printable(key), n, left());
     std::vector<std::string> strings;
     std::vector<int64_t> integers;
     std::vector<double> numbers;
@@ -154,24 +188,31 @@ class GgufParser {
       if (auto* s = std::get_if<std::string>(&v)) strings.push_back(std::move(*s));
       if (auto* x = std::get_if<int64_t>(&v)) integers.push_back(*x);
       if (auto* u = std::get_if<uint64_t>(&v)) {
-        if (*u > static_cast<uint64_t>(INT64_MAX)) return bad("key {} holds {}, which is too large", printable(key), *u);
+        if (*u > static_cast<uint64_t>(INT64_MAX))
+          return bad("key {} holds {}, which is too large", printable(key), *u);
         integers.push_back(static_cast<int64_t>(*u));
       }
       if (auto* d = std::get_if<double>(&v)) numbers.push_back(*d);
       if (auto* b = std::get_if<bool>(&v)) flags.push_back(*b);
     }
-    if (type == STRING) out_->metadata_.set(key, std::move(strings));
-    else if (type == BOOL) out_->metadata_.set(key, std::move(flags));
-    else if (type == F32 || type == F64) out_->metadata_.set(key, std::move(numbers));
-    else out_->metadata_.set(key, std::move(integers));
+    if (type == STRING)
+      out_->metadata_.set(key, std::move(strings));
+    else if (type == BOOL)
+      out_->metadata_.set(key, std::move(flags));
+    else if (type == F32 || type == F64)
+      out_->metadata_.set(key, std::move(numbers));
+    else
+      out_->metadata_.set(key, std::move(integers));
     return {};
   }
 
   Status tensor() {
     TensorInfo t;
     RAISON_ASSIGN(t.name, text("a tensor's name", kMaxName));
-    if (t.name.empty() || !valid_utf8(t.name)) return bad("a tensor's name before byte {} is empty or not valid UTF-8", at_);
-    if (!out_->index_.emplace(t.name, out_->tensors_.size()).second) return bad("tensor {} occurs twice", printable(t.name));
+    if (t.name.empty() || !valid_utf8(t.name))
+      return bad("a tensor's name before byte {} is empty or not valid UTF-8", at_);
+    if (!out_->index_.emplace(t.name, out_->tensors_.size()).second)
+      return bad("tensor {} occurs twice", printable(t.name));
     RAISON_ASSIGN(const uint32_t dims, read<uint32_t>("a tensor's dimensions"));
     if (dims < 1 || dims > 4) return bad("tensor {} has {} dimensions; 1 to 4 are possible", printable(t.name), dims);
     uint64_t elements = 1;
@@ -192,7 +233,8 @@ class GgufParser {
     t.type = known.value_or(DType::U8);
     const auto row = static_cast<uint64_t>(t.shape[0]);
     if (row % type->block_elements != 0)
-      return bad("tensor {} has rows of {} values, {} needs a multiple of {}", printable(t.name), row, type->name, type->block_elements);
+      return bad("tensor {} has rows of {} values, {} needs a multiple of {}", printable(t.name), row, type->name,
+                 type->block_elements);
     if (__builtin_mul_overflow(elements / type->block_elements, type->block_bytes, &t.bytes))
       return bad("tensor {} has an impossible size", printable(t.name));
     std::reverse(t.shape.begin(), t.shape.end());
@@ -214,17 +256,19 @@ class GgufParser {
     const uint64_t room = data <= file_->size() ? file_->size() - data : 0;
     std::vector<std::pair<uint64_t, uint64_t>> spans;
     for (TensorInfo& t : out_->tensors_) {
-      if (t.offset % alignment != 0) return bad("tensor {} lies at offset {}, no multiple of {}", printable(t.name), t.offset, alignment);
+      if (t.offset % alignment != 0)
+        return bad("tensor {} lies at offset {}, no multiple of {}", printable(t.name), t.offset, alignment);
       if (t.offset > room || t.bytes > room - t.offset)
-        return bad("truncated: tensor {} needs bytes {} to {} of the data, the file holds {}", printable(t.name), t.offset,
-                   t.offset + std::min(t.bytes, UINT64_MAX - t.offset), room);
+        return bad("truncated: tensor {} needs bytes {} to {} of the data, the file holds {}", printable(t.name),
+                   t.offset, t.offset + std::min(t.bytes, UINT64_MAX - t.offset), room);
       spans.emplace_back(t.offset, t.offset + t.bytes);
       t.offset += data;
       t.data = file_->data() + t.offset;
     }
     std::sort(spans.begin(), spans.end());
     for (size_t i = 1; i < spans.size(); ++i)
-      if (spans[i].first < spans[i - 1].second) return bad("damaged: two tensors overlap at offset {} of the data", spans[i].first);
+      if (spans[i].first < spans[i - 1].second)
+        return bad("damaged: two tensors overlap at offset {} of the data", spans[i].first);
     return {};
   }
 

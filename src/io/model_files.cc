@@ -101,8 +101,10 @@ Result<json> read_json_file(const std::string& path) {
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
@@ -115,9 +117,7 @@ Result<json> read_json_file(const std::string& path) {
     return json::parse(text);
   } catch (const json::parse_error& e) {
     return error("{}: not valid JSON at byte {}: {}", path, e.byte, parse_reason(e));
-  } catch (const json::exception& e) {
-    return error("{}: not valid JSON: {}", path, parse_reason(e));
-  }
+  } catch (const json::exception& e) { return error("{}: not valid JSON: {}", path, parse_reason(e)); }
 }
 
 Result<ModelFiles> ModelFiles::open(const std::string& path, bool load_weights) {

@@ -41,7 +41,8 @@ class ConfigReader {
  public:
   ConfigReader(const nlohmann::json& config, std::string where) : config_(config), where_(std::move(where)) {}
   Result<int64_t> integer(const std::string& key, int64_t lo, int64_t hi) const;
-  Result<int64_t> integer_or(const std::string& key, int64_t fallback, int64_t lo, int64_t hi) const;  // null counts as missing
+  Result<int64_t> integer_or(const std::string& key, int64_t fallback, int64_t lo,
+                             int64_t hi) const;  // null counts as missing
   Result<double> number(const std::string& key, double lo, double hi) const;
   Result<double> number_or(const std::string& key, double fallback, double lo, double hi) const;
   Result<bool> boolean_or(const std::string& key, bool fallback) const;

@@ -6,7 +6,9 @@
 
 namespace raison {
 namespace {
-std::string place(const TensorInfo& t) { return fmt::format("{}: tensor {}", t.file ? t.file->path() : "?", printable(t.name)); }
+std::string place(const TensorInfo& t) {
+  return fmt::format("{}: tensor {}", t.file ? t.file->path() : "?", printable(t.name));
+}
 }  // namespace
 
 Result<std::vector<float>> read_f32(const TensorInfo& t) {
@@ -22,7 +24,8 @@ Result<std::vector<float>> read_f32(const TensorInfo& t) {
     }
     return out;
   }
-  if (!out.empty()) dequantize_row(t.type, t.data, out.data(), t.elements());  // rows hold whole blocks, so all rows are one
+  if (!out.empty())
+    dequantize_row(t.type, t.data, out.data(), t.elements());  // rows hold whole blocks, so all rows are one
   return out;
 }
 

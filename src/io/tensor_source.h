@@ -16,9 +16,9 @@ namespace raison {
 struct TensorInfo {
   std::string name;
   DType type = DType::F32;
-  std::string type_name;        // the file's own name of the type; type is meaningful only if `known_type`
-  bool known_type = true;       // false: a type this build can't compute with (listed by inspect, refused by loading)
-  std::vector<int64_t> shape;   // row-major, outermost first (GGUF's order is reversed on reading), each >= 0
+  std::string type_name;       // the file's own name of the type; type is meaningful only if `known_type`
+  bool known_type = true;      // false: a type this build can't compute with (listed by inspect, refused by loading)
+  std::vector<int64_t> shape;  // row-major, outermost first (GGUF's order is reversed on reading), each >= 0
   const uint8_t* data = nullptr;
   uint64_t bytes = 0;
   std::shared_ptr<MappedFile> file;  // what `data` points into
