@@ -43,4 +43,4 @@ void attention_backward(Exec&, const AttentionBackwardArgs&);
 // Which of the files above exist; table.inc takes ref's entries for the others.
 #define RAISON_HAVE_MATMUL 1
 #define RAISON_HAVE_ELEMENTWISE 1
-#define RAISON_HAVE_ATTENTION 0
+#define RAISON_HAVE_ATTENTION 1

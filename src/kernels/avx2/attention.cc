@@ -1,0 +1,13 @@
+// Attention on AVX2: tile sizes for 16 ymm registers.
+#include "kernels/avx2/simd.h"
+
+#define RAISON_QUERY_TILE 6
+
+namespace raison::avx2 {
+
+constexpr int kQueryTile = RAISON_QUERY_TILE;  // 12 sums, 2 keys, 1 query of 16 registers
+constexpr int tile_columns(int rows) { return rows == 1 ? 4 : rows <= 3 ? 2 : 1; }
+
+}  // namespace raison::avx2
+
+#include "kernels/generic/attention.inc"

@@ -1,0 +1,362 @@
+// Attention kernels: every table has ref's bits whatever the cache's type, page size, batch and threads; ref means softmax
+// attention (double precision), and its backward the derivative of it (finite differences in double).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "base/rng.h"
+#include "base/thread_pool.h"
+#include "kernels/tables.h"
+
+namespace raison {
+namespace {
+
+using testing::vector_tables;
+using Floats = std::vector<float>;
+using Doubles = std::vector<double>;
+
+// Normals with zeros of both signs, denormals and, if `outlier` is not 0, some values near it.
+Floats values(int64_t n, uint64_t seed, float outlier = 0) {
+  Rng rng(seed, 5);
+  Floats out(static_cast<size_t>(n));
+  for (float& v : out) {
+    v = static_cast<float>(rng.normal());
+    const uint64_t kind = rng.below(40);
+    if (kind == 0) v = 0.0f;
+    if (kind == 1) v = -0.0f;
+    if (kind == 2) v *= 1e-39f;
+    if (kind == 3 && outlier != 0) v = outlier * (v < 0 ? -1.0f : 1.0f);
+  }
+  return out;
+}
+
+::testing::AssertionResult same_bits(const Floats& got, const Floats& want) {
+  if (got.size() != want.size()) return ::testing::AssertionFailure() << "sizes differ";
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (std::isnan(got[i]) && std::isnan(want[i])) continue;  // payloads are no part of the contract
+    if (std::memcmp(&got[i], &want[i], 4) != 0)
+      return ::testing::AssertionFailure() << "first difference at " << i << ": " << got[i] << " but ref has " << want[i];
+  }
+  return ::testing::AssertionSuccess();
+}
+
+// Sequences with pages of their own, filled with quiet NaN: what nobody stored must never reach a result.
+class Cache {
+ public:
+  Cache(KvLayout layout, const std::vector<int64_t>& lengths) : layout_(layout) {
+    for (const int64_t length : lengths) {
+      std::vector<std::vector<uint8_t>>& pages = pages_.emplace_back();
+      for (int64_t p = 0; p < length; p += layout.page_size) {
+        std::vector<uint8_t>& page = pages.emplace_back(static_cast<size_t>(layout.page_bytes()), uint8_t{0xFF});
+        (void)page;
+      }
+      std::vector<uint8_t*>& pointers = pointers_.emplace_back();
+      for (auto& page : pages) pointers.push_back(page.data());
+    }
+  }
+  const KvLayout& layout() const { return layout_; }
+  uint8_t* const* pages(size_t sequence) const { return pointers_[sequence].data(); }
+  const std::vector<std::vector<std::vector<uint8_t>>>& bytes() const { return pages_; }
+
+ private:
+  KvLayout layout_;
+  std::vector<std::vector<std::vector<uint8_t>>> pages_;
+  std::vector<std::vector<uint8_t*>> pointers_;
+};
+
+// Rows of several sequences: `count` rows of sequence `sequence` from position `first`.
+struct Span {
+  size_t sequence;
+  int64_t first, count;
+};
+struct Rows {
+  std::vector<int32_t> positions;
+  std::vector<uint8_t* const*> pages;
+  Rows(const Cache& cache, const std::vector<Span>& spans) {
+    for (const Span& s : spans)
+      for (int64_t i = 0; i < s.count; ++i) {
+        positions.push_back(static_cast<int32_t>(s.first + i));
+        pages.push_back(cache.pages(s.sequence));
+      }
+  }
+  int64_t count() const { return static_cast<int64_t>(positions.size()); }
+};
+
+constexpr int kLayers = 2, kLayer = 1;
+KvLayout layout_of(DType type, int kv_heads, int head_dim, int page_size) { return {type, kLayers, kv_heads, head_dim, page_size}; }
+float score_scale(int dim) { return static_cast<float>(1.4426950408889634 / std::sqrt(double(dim))); }
+float softmax_scale(int dim) { return static_cast<float>(1.0 / std::sqrt(double(dim))); }
+
+// Fills every sequence from 0 to its length.
+void fill(const KernelTable& table, Exec& exec, Cache& cache, const std::vector<int64_t>& lengths, const Floats& k, const Floats& v) {
+  std::vector<Span> spans;
+  for (size_t s = 0; s < lengths.size(); ++s) spans.push_back({s, 0, lengths[s]});
+  const Rows rows(cache, spans);
+  table.kv_append(exec, {cache.layout(), kLayer, rows.count(), rows.positions.data(), rows.pages.data(), k.data(), v.data()});
+}
+
+struct Case {
+  DType type;
+  int kv_heads, group, head_dim, page_size;
+  float outlier;
+};
+std::string describe(const Case& c) {
+  return fmt::format("{} kv_heads={} group={} dim={} page={} outlier={}", dtype_name(c.type), c.kv_heads, c.group, c.head_dim,
+                     c.page_size, c.outlier);
+}
+std::vector<Case> cases() {
+  std::vector<Case> out;
+  const int dims[] = {8, 12, 16, 20, 32, 64, 80, 128, 2}, groups[] = {1, 2, 3, 4, 7, 8, 1, 6}, pages[] = {16, 64, 256};
+  size_t i = 0;
+  for (const DType type : {DType::F32, DType::F16, DType::BF16})
+    for (const int dim : dims) {
+      out.push_back({type, dim >= 64 ? 1 : 2, groups[i % 8], dim, pages[i % 3], 0});
+      ++i;
+    }
+  for (const int group : groups) out.push_back({DType::F32, 1, group, 16, 64, 0});
+  out.push_back({DType::F16, 2, 2, 24, 32, 70000});
+  out.push_back({DType::F16, 1, 3, 16, 16, 1e30f});
+  out.push_back({DType::BF16, 1, 3, 16, 16, std::numeric_limits<float>::max()});
+  out.push_back({DType::F32, 1, 5, 16, 128, 1e30f});
+  out.push_back({DType::F32, 2, 14, 8, 64, 30});
+  out.push_back({DType::F32, 1, 60, 4, 64, 0});  // a row alone fills more than an item
+  return out;
+}
+
+class AttentionTest : public ::testing::Test {
+ protected:
+  ThreadPool one_{1}, two_{2}, three_{3};
+  std::vector<ThreadPool*> pools() { return {&one_, &two_, &three_}; }
+};
+
+TEST_F(AttentionTest, AppendStoresRefsBytes) {
+  for (const Case& c : cases()) {
+    const KvLayout layout = layout_of(c.type, c.kv_heads, c.head_dim, c.page_size);
+    const std::vector<int64_t> lengths = {300, 40, 17};
+    // Whole panels, panels begun and ended elsewhere, single rows, neighbours in any order.
+    const std::vector<Span> spans = {{0, 5, 90}, {1, 0, 16}, {2, 16, 1}, {1, 16, 15}, {0, 95, 200}, {1, 39, 1}, {2, 3, 9}};
+    for (const bool few : {false, true}) {
+      const std::vector<Span> used = few ? std::vector<Span>{spans[2], spans[1], spans[5]} : spans;
+      Cache want(layout, lengths);
+      const Rows at(want, used);
+      const int64_t n = at.count() * c.kv_heads * c.head_dim;
+      Floats k = values(n, 1, 65520.0f), v = values(n, 2, c.outlier != 0 ? c.outlier : 1e30f);
+      k[0] = std::numeric_limits<float>::infinity(), v[0] = -k[0], v[static_cast<size_t>(n - 1)] = std::nanf("");
+      ref_kernels().kv_append(two_, {layout, kLayer, at.count(), at.positions.data(), at.pages.data(), k.data(), v.data()});
+      for (const KernelTable* t : vector_tables())
+        for (ThreadPool* pool : pools()) {
+          Cache got(layout, lengths);
+          const Rows rows(got, used);
+          t->kv_append(*pool, {layout, kLayer, rows.count(), rows.positions.data(), rows.pages.data(), k.data(), v.data()});
+          ASSERT_TRUE(got.bytes() == want.bytes()) << t->name << " " << describe(c) << " threads " << pool->threads();
+        }
+    }
+  }
+}
+
+struct Forward {
+  Floats out, max, sum;
+};
+Forward attend(const KernelTable& t, Exec& exec, const Cache& cache, int q_heads, const std::vector<Span>& spans, const Floats& q) {
+  const Rows rows(cache, spans);
+  const int dim = cache.layout().head_dim;
+  const auto vectors = static_cast<size_t>(rows.count() * q_heads);
+  Forward f{Floats(vectors * static_cast<size_t>(dim) + 5, -7.0f), Floats(vectors + 5, -7.0f), Floats(vectors + 5, -7.0f)};
+  t.attention(exec, {cache.layout(), kLayer, q_heads, rows.count(), rows.positions.data(), rows.pages.data(), score_scale(dim),
+                     q.data(), f.out.data(), f.max.data(), f.sum.data()});
+  return f;
+}
+
+TEST_F(AttentionTest, ForwardHasRefsBits) {
+  for (const Case& c : cases()) {
+    const KvLayout layout = layout_of(c.type, c.kv_heads, c.head_dim, c.page_size);
+    const std::vector<int64_t> lengths = {701, 512, 60};
+    Cache cache(layout, lengths);
+    const int64_t kv_values = (701 + 512 + 60) * c.kv_heads * c.head_dim;
+    fill(ref_kernels(), two_, cache, lengths, values(kv_values, 3, c.outlier), values(kv_values, 4, c.outlier));
+    const int q_heads = c.kv_heads * c.group;
+    const std::vector<std::vector<Span>> batches = {
+        {{0, 700, 1}},                                                           // decode
+        {{0, 255, 1}, {1, 256, 1}, {2, 0, 1}, {1, 511, 1}, {0, 257, 1}},         // decode of several
+        {{2, 0, 60}},                                                            // a prompt
+        {{1, 250, 12}, {0, 254, 3}, {2, 3, 7}, {0, 690, 11}, {2, 59, 1}},        // chunks across splits
+        {{1, 505, 7}, {1, 0, 2}, {1, 300, 1}, {1, 100, 1}},                      // positions that do not ascend
+    };
+    for (size_t b = 0; b < batches.size(); ++b) {
+      const int64_t rows = Rows(cache, batches[b]).count();
+      const Floats q = values(rows * q_heads * c.head_dim, 5 + b, c.outlier != 0 ? 50.0f : 0.0f);
+      const Forward want = attend(ref_kernels(), two_, cache, q_heads, batches[b], q);
+      for (const KernelTable* t : vector_tables())
+        for (ThreadPool* pool : pools()) {
+          const Forward got = attend(*t, *pool, cache, q_heads, batches[b], q);
+          const std::string where = fmt::format("{} {} batch {} threads {}", t->name, describe(c), b, pool->threads());
+          ASSERT_TRUE(same_bits(got.out, want.out)) << where;
+          ASSERT_TRUE(same_bits(got.max, want.max)) << where << " max";
+          ASSERT_TRUE(same_bits(got.sum, want.sum)) << where << " sum";
+        }
+    }
+  }
+}
+
+// Scores that are all zeros of both signs: the first decides the sign of the maximum.
+TEST_F(AttentionTest, MaximaThatAreZeroHaveRefsBits) {
+  const KvLayout layout = layout_of(DType::F32, 1, 4, 16);
+  Cache cache(layout, {40});
+  Rng rng(9);
+  Floats k(160), v = values(160, 6), q(40 * 4, 1e-38f);
+  for (float& x : k) x = rng.below(2) != 0 ? 1e-30f : -1e-30f;  // products underflow to zeros of both signs
+  fill(ref_kernels(), one_, cache, {40}, k, v);
+  const Forward want = attend(ref_kernels(), one_, cache, 1, {{0, 0, 40}}, q);
+  for (const KernelTable* t : vector_tables()) {
+    const Forward got = attend(*t, two_, cache, 1, {{0, 0, 40}}, q);
+    EXPECT_TRUE(same_bits(got.max, want.max)) << t->name;
+    EXPECT_TRUE(same_bits(got.out, want.out)) << t->name;
+  }
+}
+
+struct Backward {
+  Floats dq, dk, dv;
+};
+struct Taped {
+  std::vector<int64_t> lengths;
+  std::vector<Span> spans;
+  std::vector<int32_t> offsets = {0};
+  int64_t rows = 0;
+  explicit Taped(std::vector<int64_t> of) : lengths(std::move(of)) {
+    for (size_t s = 0; s < lengths.size(); ++s) {
+      spans.push_back({s, 0, lengths[s]});
+      rows += lengths[s];
+      offsets.push_back(static_cast<int32_t>(rows));
+    }
+  }
+};
+
+Backward attend_backward(const KernelTable& t, Exec& exec, const Cache& cache, int q_heads, const Taped& batch, const Floats& q,
+                         const Forward& f, const Floats& dout) {
+  const KvLayout& layout = cache.layout();
+  const Rows rows(cache, batch.spans);
+  const auto kv_values = static_cast<size_t>(batch.rows * layout.kv_heads * layout.head_dim);
+  Backward b{Floats(static_cast<size_t>(batch.rows * q_heads * layout.head_dim) + 3, -7.0f), Floats(kv_values + 3, -7.0f),
+             Floats(kv_values + 3, -7.0f)};
+  t.attention_backward(exec, {layout, kLayer, q_heads, static_cast<int64_t>(batch.lengths.size()), batch.offsets.data(),
+                              rows.pages.data(), score_scale(layout.head_dim), softmax_scale(layout.head_dim), q.data(),
+                              f.out.data(), f.max.data(), f.sum.data(), dout.data(), b.dq.data(), b.dk.data(), b.dv.data()});
+  return b;
+}
+
+TEST_F(AttentionTest, BackwardHasRefsBits) {
+  for (const Case& c : cases()) {
+    const KvLayout layout = layout_of(c.type, c.kv_heads, c.head_dim, c.page_size);
+    std::vector<Taped> batches = {Taped({1, 60, 17, 0, 33, 100}), Taped({2})};
+    if (c.group <= 2 && c.head_dim <= 32) batches.push_back(Taped({520, 256, 257}));  // across splits
+    for (const Taped& batch : batches) {
+      Cache cache(layout, batch.lengths);
+      const int64_t kv_values = batch.rows * c.kv_heads * c.head_dim, q_heads = c.kv_heads * c.group;
+      fill(ref_kernels(), two_, cache, batch.lengths, values(kv_values, 7, c.outlier), values(kv_values, 8, c.outlier));
+      const Floats q = values(batch.rows * q_heads * c.head_dim, 9), dout = values(batch.rows * q_heads * c.head_dim, 10, 100.0f);
+      const Forward f = attend(ref_kernels(), two_, cache, static_cast<int>(q_heads), batch.spans, q);
+      const Backward want = attend_backward(ref_kernels(), two_, cache, static_cast<int>(q_heads), batch, q, f, dout);
+      for (const KernelTable* t : vector_tables())
+        for (ThreadPool* pool : pools()) {
+          const Backward got = attend_backward(*t, *pool, cache, static_cast<int>(q_heads), batch, q, f, dout);
+          const std::string where = fmt::format("{} {} rows {} threads {}", t->name, describe(c), batch.rows, pool->threads());
+          ASSERT_TRUE(same_bits(got.dv, want.dv)) << where << " dv";
+          ASSERT_TRUE(same_bits(got.dk, want.dk)) << where << " dk";
+          ASSERT_TRUE(same_bits(got.dq, want.dq)) << where << " dq";
+        }
+    }
+  }
+}
+
+// ---- meaning ----
+
+struct Shape {
+  size_t rows, kv_heads, group, dim;
+};
+// Causal attention of one sequence, unrounded: q [rows][heads][dim], k and v [rows][kv_heads][dim].
+Doubles attention_in_double(const Shape& s, const Doubles& q, const Doubles& k, const Doubles& v) {
+  const size_t heads = s.kv_heads * s.group;
+  Doubles out(s.rows * heads * s.dim);
+  for (size_t i = 0; i < s.rows; ++i)
+    for (size_t h = 0; h < heads; ++h) {
+      Doubles w;
+      double top = -1e300, sum = 0;
+      for (size_t j = 0; j <= i; ++j) {
+        double dot = 0;
+        for (size_t d = 0; d < s.dim; ++d) dot += q[(i * heads + h) * s.dim + d] * k[(j * s.kv_heads + h / s.group) * s.dim + d];
+        w.push_back(dot / std::sqrt(static_cast<double>(s.dim)));
+        top = std::max(top, w.back());
+      }
+      for (double& x : w) sum += x = std::exp(x - top);
+      for (size_t j = 0; j <= i; ++j)
+        for (size_t d = 0; d < s.dim; ++d)
+          out[(i * heads + h) * s.dim + d] += w[j] / sum * v[(j * s.kv_heads + h / s.group) * s.dim + d];
+    }
+  return out;
+}
+Doubles widened(const Floats& x, size_t n) { return Doubles(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(n)); }
+
+TEST_F(AttentionTest, IsSoftmaxAttention) {
+  const Shape s{600, 2, 2, 24};
+  const int64_t kv = static_cast<int64_t>(s.rows * s.kv_heads * s.dim);
+  const Floats k = values(kv, 11), v = values(kv, 12), q = values(kv * 2, 13);
+  const auto rows = static_cast<int64_t>(s.rows);
+  struct Bound {
+    DType type;
+    double error;
+  };
+  const Doubles want = attention_in_double(s, widened(q, q.size()), widened(k, k.size()), widened(v, v.size()));
+  for (const Bound b : {Bound{DType::F32, 1e-5}, {DType::F16, 5e-3}, {DType::BF16, 4e-2}}) {
+    Cache cache(layout_of(b.type, 2, 24, 64), {rows});
+    fill(ref_kernels(), two_, cache, {rows}, k, v);
+    const Forward f = attend(ref_kernels(), two_, cache, 4, {{0, 0, rows}}, q);
+    double worst = 0;
+    for (size_t i = 0; i < want.size(); ++i) worst = std::max(worst, std::fabs(f.out[i] - want[i]));
+    EXPECT_LT(worst, b.error) << dtype_name(b.type);
+    if (b.type != DType::F32) {
+      EXPECT_GT(worst, 1e-5) << "the cache does not round";
+    }
+  }
+}
+
+TEST_F(AttentionTest, BackwardIsTheDerivative) {
+  const Shape s{13, 2, 3, 10};
+  const int64_t kv = static_cast<int64_t>(s.rows * s.kv_heads * s.dim);
+  const Floats k = values(kv, 14), v = values(kv, 15), q = values(kv * 3, 16), dout = values(kv * 3, 17);
+  const Taped batch({static_cast<int64_t>(s.rows)});
+  Cache cache(layout_of(DType::F32, 2, 10, 16), batch.lengths);
+  fill(ref_kernels(), one_, cache, batch.lengths, k, v);
+  const Forward f = attend(ref_kernels(), one_, cache, 6, batch.spans, q);
+  const Backward got = attend_backward(ref_kernels(), one_, cache, 6, batch, q, f, dout);
+  Doubles inputs[3] = {widened(q, q.size()), widened(k, k.size()), widened(v, v.size())};
+  const Floats* gradients[3] = {&got.dq, &got.dk, &got.dv};
+  const auto loss = [&] {
+    const Doubles y = attention_in_double(s, inputs[0], inputs[1], inputs[2]);
+    double sum = 0;
+    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * double{dout[i]};
+    return sum;
+  };
+  for (int which = 0; which < 3; ++which) {
+    Doubles want;
+    double largest = 0;
+    for (double& x : inputs[which]) {
+      const double keep = x, h = 1e-5;
+      x = keep + h;
+      const double up = loss();
+      x = keep - h;
+      want.push_back((up - loss()) / (2 * h));
+      x = keep;
+      largest = std::max(largest, std::fabs(want.back()));
+    }
+    for (size_t i = 0; i < want.size(); ++i)
+      ASSERT_NEAR((*gradients[which])[i], want[i], 1e-4 * largest) << "dq, dk, dv: " << which << " at " << i;
+  }
+}
+
+}  // namespace
+}  // namespace raison
