@@ -107,15 +107,25 @@ Result<TrainSetup> set_up_model(const Recipe& recipe) {
   }
   RAISON_ASSIGN(setup.codec, codec_of(setup.text, where));
   RAISON_RETURN_IF_ERROR(check_vocabulary(setup, recipe.file));
+  if (!recipe.data.task.empty()) {
+    RAISON_ASSIGN(const auto task, make_synthetic_task(recipe.data.task));
+    if (!setup.codec.tokenizer) return error("{}: the task {} needs a model with its tokenizer", where, task->name());
+    RAISON_RETURN_IF_ERROR(check_task_tokenizer(*task, *setup.codec.tokenizer, where));
+  }
   return setup;
 }
 
 Status resolve_lengths(const ModelInfo& info, Recipe* recipe) {
   int64_t& length = recipe->data.max_length;
+  if (!recipe->data.task.empty()) {
+    RAISON_ASSIGN(const auto task, make_synthetic_task(recipe->data.task));
+    length = task->max_sequence();
+  }
   const int64_t budget = recipe->batch.tokens > 0 ? recipe->batch.tokens : info.context_length;
   if (length == 0) length = std::min({info.context_length, budget, int64_t{2048}});
   if (length > info.context_length)
-    return error("{}: data.max_length: is {}, the model's context is {}", recipe->file, length, info.context_length);
+    return error("{}: data.max_length: is {}, the model's context is {} (max_position_embeddings)", recipe->file, length,
+                 info.context_length);
   if (length > budget)
     return error("{}: data.max_length: is {}, more than the {} tokens of a micro-batch (batch.tokens)", recipe->file, length, budget);
   return {};

@@ -89,7 +89,7 @@ class RecipeReader {
 
   void read_data(TomlSection& s) {
     DataRecipe& d = r_.data;
-    s.one_of("task", &d.task, {"countdown"});
+    s.one_of("task", &d.task, {"countdown", "reverse"});
     s.strings("train", &d.train);
     s.strings("valid", &d.valid);
     s.one_of("format", &d.format, {"auto", "messages", "prompt_completion", "text", "tokens"});
@@ -125,7 +125,8 @@ class RecipeReader {
 
   void read_schedule(TomlSection& s) {
     ScheduleRecipe& c = r_.schedule;
-    s.one_of("name", &c.name, {"constant", "linear", "cosine", "cosine_with_min_lr", "wsd", "miniature"});
+    s.one_of("name", &c.name, {"constant", "linear", "cosine", "cosine_with_min_lr", "cosine_warmup_with_min_lr", "inverse_sqrt",
+                                "warmup_stable_decay", "wsd", "miniature", "miniature_linear"});
     s.integer("warmup", &c.warmup, 0, kMany);
     s.number("min", &c.min, 0, 1);
     s.integer("decay_steps", &c.decay_steps, 0, kMany);
@@ -134,11 +135,11 @@ class RecipeReader {
     if (c.decay_steps + c.warmup > r_.steps)
       s.fail("decay_steps", fmt::format("and warmup are {} together, longer than the {} steps of the run",
                                         c.decay_steps + c.warmup, r_.steps));
-    if (c.name != "wsd")
+    if (c.name != "wsd" && c.name != "warmup_stable_decay")
       for (const char* key : {"decay_steps", "decay_type"})
-        if (s.has(key)) s.fail(key, fmt::format("is for the schedule wsd, not for {}", c.name));
-    if (s.has("min") && (c.name == "constant" || c.name == "linear"))
-      s.fail("min", fmt::format("is not for the schedule {}", c.name));
+        if (s.has(key)) s.fail(key, fmt::format("is for the schedule warmup_stable_decay, not for {}", c.name));
+    for (const char* without : {"constant", "linear", "cosine", "inverse_sqrt"})
+      if (s.has("min") && c.name == without) s.fail("min", fmt::format("is not for the schedule {}", c.name));
   }
 
   void read_checkpoint(TomlSection& s) {
@@ -168,8 +169,8 @@ class RecipeReader {
       top.fail("model", "needs path (a model to start from) or a table config (a new one)");
     else if (r_.data.task.empty() && r_.data.train.empty())
       top.fail("data", "needs task or train (JSONL files)");
-    else if (r_.model.path.empty() && r_.model.tokenizer.empty() && r_.data.task.empty())
-      top.fail("model", "a new model needs model.tokenizer");
+    else if (r_.model.path.empty() && r_.model.tokenizer.empty() && r_.data.task.empty() && r_.data.format != "tokens")
+      top.fail("model", "a new model needs model.tokenizer (unless data.format is tokens)");
     else if (r_.batch.tokens == 0 && r_.batch.sequences == 0)
       top.fail("batch", "needs tokens or sequences");
     else if (!r_.data.task.empty() && r_.batch.tokens == 0)

@@ -1,0 +1,171 @@
+// Recipes: what is read, and one line for everything that is wrong with one.
+#include "train/recipe.h"
+
+#include <gtest/gtest.h>
+
+namespace raison {
+namespace {
+
+const char kGood[] = R"(
+kind = "pretrain"
+seed = 7
+steps = 100
+out = "runs/x"
+recompute = true
+cache_type = "bf16"
+[model]
+tokenizer = "tok"
+[model.config]
+model_type = "llama"
+hidden_size = 32
+rope_parameters = { rope_theta = 1e4, list = [1, 2.5, true] }
+[model.init]
+residual_scale = 0.05
+embedding_std = 0.05
+[data]
+train = "a.jsonl"
+valid = ["b.jsonl", "c.jsonl"]
+max_length = 64
+[batch]
+tokens = 128
+accumulation = 3
+[optimizer]
+lr = 2e-3
+betas = [0.9, 0.95]
+weight_decay = 0.01
+decay = "matrices"
+[schedule]
+name = "cosine"
+warmup = 10
+[checkpoint]
+every = 20
+keep_last = 5
+[validation]
+every = 10
+)";
+
+TEST(Recipe, ReadsEverySection) {
+  const auto r = parse_recipe(kGood, "good.toml");
+  ASSERT_TRUE(r.ok()) << r.message();
+  EXPECT_EQ(r->kind, TrainKind::Pretrain);
+  EXPECT_EQ(r->seed, 7u);
+  EXPECT_EQ(r->steps, 100);
+  EXPECT_TRUE(r->recompute);
+  EXPECT_EQ(r->cache_type, DType::BF16);
+  EXPECT_EQ(r->model.config["hidden_size"], 32);
+  EXPECT_EQ(r->model.config["rope_parameters"]["list"], nlohmann::json::parse("[1, 2.5, true]"));
+  EXPECT_EQ(r->model.init.residual_scale, 0.05);
+  EXPECT_EQ(r->data.train, std::vector<std::string>{"a.jsonl"});
+  EXPECT_EQ(r->data.valid.size(), 2u);
+  EXPECT_EQ(r->data.loss, "all");  // of pretraining
+  EXPECT_EQ(r->batch.accumulation, 3);
+  EXPECT_EQ(r->optimizer.beta2, 0.95);
+  EXPECT_EQ(r->optimizer.decay, "matrices");
+  EXPECT_EQ(r->schedule.warmup, 10);
+  EXPECT_EQ(r->checkpoint_dir, "runs/x/checkpoints");
+  EXPECT_EQ(r->keep_last, 5);
+}
+
+TEST(Recipe, ReadsNothingFromAMissingFile) {
+  const auto r = read_recipe("/nonexistent/recipe.toml");
+  ASSERT_FALSE(r.ok());
+  EXPECT_NE(r.message().find("/nonexistent/recipe.toml"), std::string::npos);
+}
+
+struct Bad {
+  const char* name;
+  const char* find;     // replaced in kGood by
+  const char* replace;
+  const char* says;     // part of the message
+};
+
+class BadRecipe : public ::testing::TestWithParam<Bad> {};
+
+TEST_P(BadRecipe, IsOneLineWithFileAndKey) {
+  std::string text = kGood;
+  const size_t at = text.find(GetParam().find);
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, std::string(GetParam().find).size(), GetParam().replace);
+  const auto r = parse_recipe(text, "bad.toml");
+  ASSERT_FALSE(r.ok());
+  EXPECT_EQ(r.message().rfind("bad.toml", 0), 0u) << r.message();
+  EXPECT_NE(r.message().find(GetParam().says), std::string::npos) << r.message();
+  EXPECT_EQ(r.message().find('\n'), std::string::npos) << r.message();
+  EXPECT_LT(r.message().size(), 400u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadRecipe,
+    ::testing::Values(
+        Bad{"NotToml", "steps = 100", "steps = = 100", "bad.toml:4: not valid TOML"},
+        Bad{"UnclosedString", "out = \"runs/x\"", "out = \"runs/x", "not valid TOML"},
+        Bad{"DuplicateKey", "steps = 100", "steps = 100\nsteps = 5", "not valid TOML"},
+        Bad{"NotUtf8", "runs/x", "runs/\xff\xfe", "not valid UTF-8"},
+        Bad{"UnknownTopKey", "seed = 7", "sead = 7", "bad.toml:3: sead: unknown key"},
+        Bad{"UnknownSection", "[validation]", "[validaton]", "validaton: unknown key"},
+        Bad{"UnknownKeyInSection", "lr = 2e-3", "rate = 2e-3", "optimizer.rate: unknown key"},
+        Bad{"NoKind", "kind = \"pretrain\"", "", "kind: is missing"},
+        Bad{"NoSteps", "steps = 100", "", "steps: is missing"},
+        Bad{"OddKind", "\"pretrain\"", "\"grow\"", "must be one of: pretrain, sft"},
+        Bad{"KindOfWrongType", "\"pretrain\"", "3", "kind: must be a string"},
+        Bad{"StepsZero", "steps = 100", "steps = 0", "steps: is 0"},
+        Bad{"StepsNegative", "steps = 100", "steps = -5", "steps: is -5"},
+        Bad{"StepsFloat", "steps = 100", "steps = 1.5", "steps: must be an integer"},
+        Bad{"StepsOverflow", "steps = 100", "steps = 99999999999999999999", "not valid TOML"},
+        Bad{"SeedNegative", "seed = 7", "seed = -1", "seed: is -1"},
+        Bad{"RecomputeAsString", "recompute = true", "recompute = \"yes\"", "recompute: must be true or false"},
+        Bad{"OddCacheType", "\"bf16\"", "\"int4\"", "cache_type"},
+        Bad{"RateNan", "lr = 2e-3", "lr = nan", "optimizer.lr"},
+        Bad{"RateInfinite", "lr = 2e-3", "lr = inf", "optimizer.lr"},
+        Bad{"RateNegative", "lr = 2e-3", "lr = -1.0", "optimizer.lr"},
+        Bad{"BetaOne", "[0.9, 0.95]", "[0.9, 1.0]", "optimizer.betas"},
+        Bad{"ThreeBetas", "[0.9, 0.95]", "[0.9, 0.95, 0.99]", "array of 2 numbers"},
+        Bad{"DecayTimesRate", "lr = 2e-3\nbetas = [0.9, 0.95]\nweight_decay = 0.01", "lr = 1.0\nweight_decay = 2.0", "weight_decay"},
+        Bad{"OptimizerNoTable", "[optimizer]\nlr = 2e-3\nbetas = [0.9, 0.95]\nweight_decay = 0.01\ndecay = \"matrices\"",
+            "[[optimizer]]", "optimizer: must be a table"},
+        Bad{"TokensAndSequences", "tokens = 128", "tokens = 128\nsequences = 4", "exclude each other"},
+        Bad{"NoBatchSize", "tokens = 128", "", "needs tokens or sequences"},
+        Bad{"AccumulationZero", "accumulation = 3", "accumulation = 0", "batch.accumulation"},
+        Bad{"WarmupTooLong", "warmup = 10", "warmup = 101", "longer than the 100 steps"},
+        Bad{"OddSchedule", "\"cosine\"", "\"sine\"", "schedule.name"},
+        Bad{"DecayStepsOfCosine", "warmup = 10", "warmup = 10\ndecay_steps = 5", "schedule.decay_steps"},
+        Bad{"KeepNone", "keep_last = 5", "keep_last = 0", "checkpoint.keep_last"},
+        Bad{"NoData", "train = \"a.jsonl\"", "", "needs task or train"},
+        Bad{"UnknownTask", "train = \"a.jsonl\"", "task = \"chess\"", "data.task"},
+        Bad{"TaskAndFiles", "train = \"a.jsonl\"", "train = \"a.jsonl\"\ntask = \"countdown\"", "makes its own data"},
+        Bad{"TrainOfNumbers", "\"a.jsonl\"", "[1, 2]", "data.train"},
+        Bad{"PathAndConfig", "tokenizer = \"tok\"", "path = \"m\"", "model.config"},
+        Bad{"NoTokenizer", "tokenizer = \"tok\"", "", "needs model.tokenizer"},
+        Bad{"ValidationWithoutData", "valid = [\"b.jsonl\", \"c.jsonl\"]", "", "data.valid"},
+        Bad{"LengthOne", "max_length = 64", "max_length = 1", "data.max_length"}),
+    [](const auto& param_info) { return std::string(param_info.param.name); });
+
+TEST(Recipe, OnlyStepsAndPathsMayChangeOnResume) {
+  const auto r = parse_recipe(kGood, "good.toml");
+  ASSERT_TRUE(r.ok()) << r.message();
+  const auto before = recipe_json(*r);
+  EXPECT_TRUE(check_same_recipe(before, *r, "ckpt").ok());
+  Recipe longer = *r;
+  longer.steps = 500;
+  longer.out = "elsewhere";
+  longer.data.train = {"/moved/a.jsonl"};
+  longer.recompute = false;
+  EXPECT_TRUE(check_same_recipe(before, longer, "ckpt").ok());
+  Recipe hotter = *r;
+  hotter.optimizer.lr = 3e-3;
+  const Status s = check_same_recipe(before, hotter, "ckpt");
+  ASSERT_FALSE(s.ok());
+  EXPECT_NE(s.message().find("optimizer.lr = 0.002"), std::string::npos) << s.message();
+  Recipe other = *r;
+  other.seed = 8;
+  EXPECT_FALSE(check_same_recipe(before, other, "ckpt").ok());
+  other = *r;
+  other.model.config["hidden_size"] = 64;
+  EXPECT_FALSE(check_same_recipe(before, other, "ckpt").ok());
+  // What a checkpoint's state.json gives back is what went in.
+  const auto again = nlohmann::ordered_json::parse(before.dump());
+  EXPECT_TRUE(check_same_recipe(again, *r, "ckpt").ok());
+}
+
+}  // namespace
+}  // namespace raison
