@@ -1,0 +1,247 @@
+#include "cli/chat.h"
+
+#include <histedit.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <clocale>
+#include <cstdio>
+#include <memory>
+
+#include "cli/console.h"
+#include "cli/reply.h"
+
+namespace raison::cli {
+namespace {
+
+const char* prompt_text(EditLine*) { return "> "; }
+
+// One character of the keyboard for libedit, decoded from UTF-8 here so that Ctrl+C (EINTR) always ends the line: libedit's
+// own reader would try again.
+int read_character(EditLine*, wchar_t* out) {
+  uint32_t code = 0;
+  int more = 0;
+  while (true) {
+    unsigned char byte;
+    const ssize_t n = read(STDIN_FILENO, &byte, 1);
+    if (n < 0 && errno == EINTR && !interrupted()) continue;
+    if (n <= 0) return static_cast<int>(n);
+    if (byte < 0x80) {
+      code = byte;
+      more = 0;
+    } else if (byte < 0xc0) {
+      if (more == 0) continue;  // a stray continuation byte
+      code = (code << 6) | (byte & 0x3f);
+      --more;
+    } else {
+      more = byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : 1;
+      code = byte & (0x3f >> more);
+    }
+    if (more == 0) {
+      *out = static_cast<wchar_t>(code);
+      return 1;
+    }
+  }
+}
+
+class LineEditor {
+ public:
+  LineEditor() {
+    // Only the character type: numbers must keep their points whatever the locale.
+    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) setlocale(LC_CTYPE, "C.UTF-8");
+    history_ = history_init();
+    HistEvent event;
+    if (history_) history(history_, &event, H_SETSIZE, 1000);
+    edit_ = el_init("raison", stdin, stdout_is_terminal() ? stdout : stderr, stderr);
+    if (!edit_) return;
+    el_set(edit_, EL_PROMPT, prompt_text);
+    el_set(edit_, EL_EDITOR, "emacs");
+    el_set(edit_, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+    if (history_) el_set(edit_, EL_HIST, history, history_);
+    el_wset(edit_, EL_GETCFN, read_character);
+  }
+  ~LineEditor() {
+    if (edit_) el_end(edit_);
+    if (history_) history_end(history_);
+  }
+  LineEditor(const LineEditor&) = delete;
+  LineEditor& operator=(const LineEditor&) = delete;
+  bool ok() const { return edit_ != nullptr; }
+
+  enum class Outcome { Line, Interrupted, End };
+  Outcome read_line(std::string* line) {
+    int count = 0;
+    const char* text = el_gets(edit_, &count);
+    if (interrupted()) {
+      clear_interrupt();
+      el_reset(edit_);
+      return Outcome::Interrupted;
+    }
+    if (!text || count <= 0) return Outcome::End;
+    line->assign(text);
+    while (!line->empty() && (line->back() == '\n' || line->back() == '\r')) line->pop_back();
+    HistEvent event;
+    if (history_ && line->find_first_not_of(" \t") != std::string::npos) history(history_, &event, H_ENTER, line->c_str());
+    return Outcome::Line;
+  }
+
+ private:
+  EditLine* edit_ = nullptr;
+  History* history_ = nullptr;
+};
+
+constexpr const char* kHelp =
+    "/help             this list\n"
+    "/clear            forget the conversation\n"
+    "/set              show the settings;  /set KEY VALUE changes one (temp, top-k, max-tokens, seed, ...)\n"
+    "/system TEXT      set the system message (empty: none) and forget the conversation\n"
+    "/exit             leave (Ctrl+D too)\n"
+    "Ctrl+C stops a reply; twice leaves. Arrow keys edit the line and bring back earlier ones, Ctrl+R searches them.\n";
+
+class Chat {
+ public:
+  Chat(LoadedModel& model, Engine& engine, RunOptions options) : m_(model), engine_(engine), options_(std::move(options)) {
+    clear();
+  }
+
+  Result<int> run() {
+    LineEditor editor;
+    if (!editor.ok()) return error("cannot edit lines on this terminal; give the question with -p");
+    catch_interrupts();
+    put(greeting());
+    bool asked_to_leave = false;
+    std::string line;
+    while (output_status().ok()) {
+      const auto outcome = editor.read_line(&line);
+      if (outcome == LineEditor::Outcome::End) {
+        put("\n");
+        break;
+      }
+      if (outcome == LineEditor::Outcome::Interrupted) {
+        if (asked_to_leave) {
+          put("\n");
+          return 0;
+        }
+        asked_to_leave = true;
+        put("\n(Ctrl+C again, or /exit, leaves)\n");
+        continue;
+      }
+      asked_to_leave = false;
+      const size_t begin = line.find_first_not_of(" \t");
+      if (begin == std::string::npos) continue;
+      const std::string text = line.substr(begin, line.find_last_not_of(" \t") - begin + 1);
+      if (text[0] == '/') {
+        if (!command(text)) break;
+        continue;
+      }
+      asked_to_leave = answer(text);
+    }
+    return 0;
+  }
+
+ private:
+  std::string greeting() const {
+    const ModelInfo& info = m_.model->info();
+    std::string out = fmt::format("{} · {} {} · {} · context {} · {}\n", terminal_safe(m_.files.path), info.architecture,
+                                  human_count(static_cast<double>(info.parameters)), info.weight_types,
+                                  grouped(engine_.context()), m_.kernels->name);
+    if (plain()) {
+      out += options_.raw ? "No chat template: every line is continued as it stands.\n"
+                          : "The model has no chat template: every line is continued as it stands.\n";
+    }
+    return out + "/help shows the commands.\n\n";
+  }
+
+  bool plain() const { return options_.raw || !m_.text.chat_template; }
+
+  void clear() {
+    messages_ = nlohmann::ordered_json::array();
+    if (!options_.system.empty()) messages_.push_back({{"role", "system"}, {"content", options_.system}});
+  }
+
+  // false: leave.
+  bool command(const std::string& line) {
+    const size_t space = line.find_first_of(" \t");
+    const std::string name = line.substr(0, space);
+    const size_t rest_at = space == std::string::npos ? space : line.find_first_not_of(" \t", space);
+    const std::string rest = rest_at == std::string::npos ? "" : line.substr(rest_at);
+    if (name == "/exit" || name == "/quit") return false;
+    if (name == "/help") {
+      put(kHelp);
+    } else if (name == "/clear") {
+      clear();
+      put("The conversation is forgotten.\n");
+    } else if (name == "/set") {
+      set(rest);
+    } else if (name == "/system") {
+      options_.system = rest;
+      clear();
+      put(rest.empty() ? "No system message; the conversation begins anew.\n"
+                       : plain() ? "The system message has no use without a chat template.\n"
+                                 : "System message set; the conversation begins anew.\n");
+    } else {
+      put("No command " + terminal_safe(name) + "; /help lists them.\n");
+    }
+    return true;
+  }
+
+  void set(const std::string& rest) {
+    if (!rest.empty()) {
+      const size_t space = rest.find_first_of(" \t=");
+      const size_t value_at = space == std::string::npos ? space : rest.find_first_not_of(" \t=", space);
+      if (space == std::string::npos) {
+        put("/set needs a key and a value; the keys are: " + SamplingOptions::names() + "\n");
+        return;
+      }
+      const std::string value = value_at == std::string::npos ? "" : rest.substr(value_at);
+      if (const Status ok = options_.sampling.set(rest.substr(0, space), value); !ok.ok()) {
+        put(terminal_safe(ok.message()) + "\n");
+        return;
+      }
+    }
+    const auto sampling = resolve_sampling(options_.sampling, m_.files.generation);
+    put((sampling.ok() ? sampling_words(*sampling) : sampling.message()) + "\n");
+  }
+
+  // Answers and remembers. Returns true if Ctrl+C stopped the reply, so that the next one leaves.
+  bool answer(const std::string& text) {
+    messages_.push_back({{"role", "user"}, {"content", lossy_utf8(text)}});
+    auto reply = ask(text);
+    if (!reply.ok()) {
+      messages_.erase(messages_.size() - 1);  // what could not be answered is not part of the conversation
+      put(terminal_safe(reply.message()) + "\n");
+      put(messages_.empty() ? "\n" : "If the conversation has outgrown the context, /clear begins anew.\n\n");
+      return false;
+    }
+    messages_.push_back({{"role", "assistant"}, {"content", reply->text}});
+    note(stats_line(*reply));
+    put("\n");
+    const bool stopped = reply->finish == FinishReason::Cancelled;
+    clear_interrupt();
+    return stopped;
+  }
+
+  Result<Reply> ask(const std::string& text) {
+    RAISON_ASSIGN(const ResolvedSampling sampling, resolve_sampling(options_.sampling, m_.files.generation));
+    ReplyRequest request;
+    RAISON_ASSIGN(request.prompt, prompt_tokens(m_.text, messages_, text, plain()));
+    request.sampling = sampling.params;
+    request.stop = options_.sampling.stop;
+    request.max_tokens = sampling.max_tokens;
+    request.trim = !plain();
+    return stream_reply(*m_.text.tokenizer, engine_, m_.text.stop_ids, request);
+  }
+
+  LoadedModel& m_;
+  Engine& engine_;
+  RunOptions options_;
+  nlohmann::ordered_json messages_;
+};
+
+}  // namespace
+
+Result<int> run_chat(LoadedModel& model, Engine& engine, RunOptions options) {
+  return Chat(model, engine, std::move(options)).run();
+}
+
+}  // namespace raison::cli

@@ -1,0 +1,35 @@
+// The subcommands, one file each: add_X describes the command line and leaves what to run in `action`.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "base/result.h"
+
+namespace raison::cli {
+
+// Runs after parsing. The value is the exit code; an Error is printed as one line and gives code 1.
+using Action = std::function<Result<int>()>;
+
+void add_run(CLI::App& app, Action& action);
+void add_logits(CLI::App& app, Action& action);
+void add_tokenize(CLI::App& app, Action& action);
+void add_render(CLI::App& app, Action& action);
+void add_perplexity(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
+void add_train(CLI::App& app, Action& action);
+void add_eval(CLI::App& app, Action& action);
+void add_demo(CLI::App& app, Action& action);
+
+// Options that several commands share.
+CLI::Option* add_threads_option(CLI::App* command, int* threads);
+CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const std::string& fallback);
+
+// Text that a command works on: -p, else -f FILE ("-" is stdin), else stdin. One newline at the end is dropped.
+struct TextInput {
+  std::string text, file;
+  bool has_text = false;
+};
+Result<std::string> read_text(const TextInput& input);
+
+}  // namespace raison::cli

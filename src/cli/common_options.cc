@@ -1,0 +1,58 @@
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/file.h"
+#include "base/thread_pool.h"
+#include "cli/commands.h"
+
+namespace raison::cli {
+namespace {
+
+constexpr size_t kMaxInput = size_t{256} << 20;
+
+Result<std::string> read_stdin() {
+  std::string text;
+  char buffer[65536];
+  while (true) {
+    const ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return error("cannot read standard input: {}", strerror(errno));
+    if (n == 0) return text;
+    text.append(buffer, static_cast<size_t>(n));
+    if (text.size() > kMaxInput) return error("standard input: more than 256 MiB of text; give less");
+  }
+}
+
+}  // namespace
+
+CLI::Option* add_threads_option(CLI::App* command, int* threads) {
+  return command
+      ->add_option("--threads", *threads,
+                   fmt::format("Threads that compute (default: the {} this process may use)", ThreadPool::default_threads()))
+      ->check(CLI::Range(1, 256))
+      ->type_name("N");
+}
+
+CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const std::string& fallback) {
+  *type = fallback;
+  return command->add_option("--cache-type", *type, fmt::format("Type of the KV cache: f32, f16 or bf16 (default: {})", fallback))
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->type_name("TYPE");
+}
+
+Result<std::string> read_text(const TextInput& input) {
+  if (input.has_text) return input.text;
+  std::string text;
+  if (!input.file.empty() && input.file != "-") {
+    RAISON_ASSIGN(text, read_file(input.file, kMaxInput));
+  } else {
+    RAISON_ASSIGN(text, read_stdin());
+  }
+  if (!text.empty() && text.back() == '\n') text.pop_back();
+  if (!text.empty() && text.back() == '\r') text.pop_back();
+  return text;
+}
+
+}  // namespace raison::cli

@@ -1,0 +1,144 @@
+#include "cli/console.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+namespace raison::cli {
+namespace {
+
+std::optional<Error> output_error;
+volatile sig_atomic_t interrupt_count = 0;
+
+extern "C" void on_interrupt(int) {
+  interrupt_count = interrupt_count + 1;
+  if (interrupt_count < 2) return;
+  // Only async-signal-safe calls: leave the terminal in plain style, then go.
+  if (isatty(STDOUT_FILENO)) {
+    const char reset[] = "\033[0m\n";
+    if (write(STDOUT_FILENO, reset, sizeof reset - 1) < 0) _exit(130);
+  }
+  _exit(130);
+}
+
+}  // namespace
+
+void secure_standard_streams() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
+    // stdin and stdout get the mode that makes their use fail, so that a closed stdout is still reported.
+    const int mode = fd == STDOUT_FILENO ? O_RDONLY : fd == STDIN_FILENO ? O_RDONLY : O_WRONLY;
+    if (open("/dev/null", mode) < 0) _exit(1);
+  }
+}
+
+bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }
+bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
+bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
+
+bool stdout_has_style() {
+  static const bool style = [] {
+    const char* term = getenv("TERM");
+    const char* no_color = getenv("NO_COLOR");
+    return stdout_is_terminal() && term != nullptr && strcmp(term, "dumb") != 0 && (!no_color || *no_color == '\0');
+  }();
+  return style;
+}
+
+void put(std::string_view text) {
+  while (!text.empty() && !output_error) {
+    const ssize_t n = write(STDOUT_FILENO, text.data(), text.size());
+    if (n >= 0) {
+      text.remove_prefix(static_cast<size_t>(n));
+    } else if (errno != EINTR) {
+      output_error = error("cannot write to standard output: {}", strerror(errno));
+    }
+  }
+}
+
+Status output_status() { return output_error ? Status(*output_error) : Status(); }
+
+void note(std::string_view line) {
+  std::string text(line);
+  text += '\n';
+  const char* p = text.data();
+  size_t left = text.size();
+  while (left > 0) {
+    const ssize_t n = write(STDERR_FILENO, p, left);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;  // nobody is listening
+    p += n;
+    left -= static_cast<size_t>(n);
+  }
+}
+
+void catch_interrupts(bool sigterm_too) {
+  struct sigaction action = {};
+  action.sa_handler = on_interrupt;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = 0;  // no SA_RESTART: a read of the keyboard ends with EINTR
+  sigaction(SIGINT, &action, nullptr);
+  if (sigterm_too) sigaction(SIGTERM, &action, nullptr);
+}
+
+bool interrupted() { return interrupt_count > 0; }
+void clear_interrupt() { interrupt_count = 0; }
+
+std::string quote_text(std::string_view text) {
+  return nlohmann::json(std::string(text)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string terminal_safe(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) continue;
+    // U+0080..U+009F are control characters too (0x9b is CSI in some terminals).
+    if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+      ++i;
+      continue;
+    }
+    out += text[i];
+  }
+  return out;
+}
+
+std::string counted(long long n, std::string_view noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
+
+std::string grouped(long long n) {
+  const std::string digits = fmt::format("{}", n);
+  std::string out;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    const size_t left = digits.size() - i;
+    if (i > 0 && left % 3 == 0 && digits[i - 1] != '-') out += ',';
+    out += digits[i];
+  }
+  return out;
+}
+
+std::string human_bytes(double bytes) {
+  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  int unit = 0;
+  while (bytes >= 1024 && unit < 5) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.4g} {}", bytes, units[unit]);
+}
+
+std::string human_count(double n) {
+  if (n >= 1e12) return fmt::format("{:.3g} trillion", n / 1e12);
+  if (n >= 1e9) return fmt::format("{:.3g} billion", n / 1e9);
+  if (n >= 1e6) return fmt::format("{:.3g} million", n / 1e6);
+  if (n >= 1e3) return fmt::format("{:.3g} thousand", n / 1e3);
+  return fmt::format("{:.0f}", n);
+}
+
+}  // namespace raison::cli

@@ -1,0 +1,45 @@
+// The console: standard output with its errors noticed, ANSI only on terminals, Ctrl+C as a flag.
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace raison::cli {
+
+// Opens /dev/null in place of a closed stdin, stdout or stderr, so that no file of ours is ever taken for one of them.
+void secure_standard_streams();
+
+bool stdin_is_terminal();
+bool stdout_is_terminal();
+bool stderr_is_terminal();
+// ANSI codes may be written to stdout: a terminal, TERM not "dumb", NO_COLOR unset.
+bool stdout_has_style();
+
+// Writes to stdout at once. After the first failure nothing more is written, and output_status() tells why.
+void put(std::string_view text);
+Status output_status();
+// One line on stderr.
+void note(std::string_view line);
+
+// Ctrl+C (and, if asked, SIGTERM) raises a flag instead of ending the program. A second Ctrl+C while the flag stands ends
+// it at once with code 130.
+void catch_interrupts(bool sigterm_too = false);
+bool interrupted();
+void clear_interrupt();
+
+// Text made safe for one line of a terminal: quoted, control characters and broken UTF-8 escaped.
+std::string quote_text(std::string_view text);
+// Broken UTF-8 and control characters other than newline and tab removed from what a model writes to a terminal: it must
+// not be able to send escape sequences.
+std::string terminal_safe(std::string_view text);
+// "1 token", "2 tokens"
+std::string counted(long long n, std::string_view noun);
+// "1,234,567"
+std::string grouped(long long n);
+// "512 B", "1.13 MiB"
+std::string human_bytes(double bytes);
+// "507 thousand", "1.54 billion"
+std::string human_count(double n);
+
+}  // namespace raison::cli

@@ -1,0 +1,192 @@
+#include "cli/reply.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "cli/console.h"
+
+namespace raison::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::string_view kDim = "\033[2m", kPlain = "\033[0m";
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+std::string_view without_leading_space(std::string_view text) {
+  const size_t at = text.find_first_not_of(" \t\r\n");
+  return at == std::string_view::npos ? std::string_view() : text.substr(at);
+}
+
+std::string rate(double count, double seconds) {
+  return seconds > 0 ? fmt::format("{:.1f} tokens/s", count / seconds) : std::string("- tokens/s");
+}
+
+}  // namespace
+
+ReplyPrinter::ReplyPrinter(const Tokenizer& tokenizer, const std::vector<int32_t>& prompt, bool trim)
+    : tokenizer_(tokenizer), ids_(think_ids(tokenizer)), decoder_(tokenizer, true), trim_(trim),
+      style_(stdout_has_style()), terminal_(stdout_is_terminal()), trim_segment_(trim) {
+  // The decoder sees the prompt first, so that a continuation keeps the space that a reply from nothing would lose.
+  for (int32_t id : prompt) (void)decoder_.push(id);
+  (void)decoder_.flush();
+  if (ends_thinking(prompt, ids_)) begin_thought(false);
+}
+
+void ReplyPrinter::begin_thought(bool written_by_model) {
+  if (written_by_model && !thinking_) thought_tokens_ = 0, thought_seconds_ = 0;
+  thinking_ = true;
+  thought_shown_ = segment_started_ = false;
+  thought_start_ = Clock::now();
+}
+
+void ReplyPrinter::end_thought(bool closed_by_model) {
+  thinking_ = false;
+  thought_seconds_ += seconds_since(thought_start_);
+  if (thought_shown_) {
+    std::string end = line_start_ ? "" : "\n";
+    if (style_) end += kPlain;
+    const std::string line = thought_line(thought_tokens_, thought_seconds_, !closed_by_model);
+    if (terminal_) {
+      end += style_ ? fmt::format("{}{}{}\n\n", kDim, line, kPlain) : line + "\n\n";
+    } else {
+      end += "</think>\n";
+    }
+    put(end);
+    line_start_ = true;
+  }
+  segment_started_ = false;
+  trim_segment_ = true;
+}
+
+void ReplyPrinter::emit(std::string_view text) {
+  if (!segment_started_ && (thinking_ || trim_segment_)) text = without_leading_space(text);
+  if (text.empty()) return;
+  if (thinking_ && !thought_shown_) {
+    put(terminal_ ? (style_ ? kDim : std::string_view()) : std::string_view("<think>\n"));
+    thought_shown_ = true;
+  }
+  segment_started_ = true;
+  if (!thinking_) answer_ += text;
+  put(terminal_ ? terminal_safe(text) : std::string(text));
+  line_start_ = text.back() == '\n';
+}
+
+std::string ReplyPrinter::push(int32_t token) {
+  if (ids_.known() && token == *ids_.open) {
+    emit(decoder_.flush());
+    begin_thought(true);
+    return "";
+  }
+  if (ids_.known() && token == *ids_.close && thinking_) {
+    emit(decoder_.flush());
+    end_thought(true);
+    return "";
+  }
+  if (thinking_) ++thought_tokens_;
+  return decoder_.push(token);
+}
+
+void ReplyPrinter::print(std::string_view text) { emit(text); }
+
+void ReplyPrinter::finish() {
+  emit(decoder_.flush());
+  if (thinking_) end_thought(false);
+  if (!line_start_) put("\n");
+  line_start_ = true;
+}
+
+namespace {
+
+// What the model wrote, for the history: decoded whole, without the end token, a thought always closed.
+std::string full_text(const Tokenizer& tokenizer, const Reply& reply, const std::vector<int32_t>& stop_ids) {
+  std::vector<int32_t> ids = reply.tokens;
+  if (!ids.empty() && std::find(stop_ids.begin(), stop_ids.end(), ids.back()) != stop_ids.end()) ids.pop_back();
+  std::string text = tokenizer.decode(ids);
+  if (reply.thought_open) text += "</think>";
+  return text;
+}
+
+}  // namespace
+
+Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std::vector<int32_t>& stop_ids,
+                           const ReplyRequest& request) {
+  Request job;
+  job.prompt = request.prompt;
+  job.sampling = request.sampling;
+  job.max_tokens = request.max_tokens;
+  job.stop_ids = stop_ids;
+  const auto start = Clock::now();
+  const double prompt_before = engine.prefill_seconds(), decode_before = engine.decode_seconds();
+  RAISON_ASSIGN(const uint64_t id, engine.submit(std::move(job)));
+
+  Reply reply;
+  reply.prompt_tokens = static_cast<int64_t>(request.prompt.size());
+  ReplyPrinter printer(tokenizer, request.prompt, request.trim);
+  RAISON_ASSIGN(StopChecker stop, StopChecker::create(request.stop));
+  std::optional<Error> failed;
+  bool done = false;
+  const auto on_event = [&](const TokenEvent& event) {
+    if (event.request != id) return;
+    if (event.finish == FinishReason::Error) failed = Error(event.error);
+    if (event.finish != FinishReason::None) reply.finish = event.finish;
+    if (event.token < 0 || done) return;
+    reply.tokens.push_back(event.token);
+    if (event.finish == FinishReason::Stop) return;  // an end token is no text
+    if (printer.is_marker(event.token)) printer.print(stop.finish());  // belongs before the marker
+    printer.print(stop.push(printer.push(event.token)));
+    if (stop.stopped()) {
+      done = true;
+      reply.finish = FinishReason::Stop;
+    }
+  };
+  while (!engine.idle()) {
+    if (done || interrupted() || !output_status().ok()) {
+      const FinishReason finish = done ? FinishReason::Stop : FinishReason::Cancelled;
+      engine.cancel(id);
+      RAISON_RETURN_IF_ERROR(engine.run(on_event));
+      reply.finish = finish;
+      break;
+    }
+    if (Status ok = engine.step(on_event); !ok.ok()) {
+      printer.finish();
+      return ok.error();
+    }
+  }
+  if (!done) printer.print(stop.finish());
+  reply.thought_open = printer.thinking();
+  printer.finish();
+  if (failed) return *failed;
+  reply.answer = printer.answer();
+  reply.text = full_text(tokenizer, reply, stop_ids);
+  reply.thought_tokens = printer.thought_tokens();
+  reply.thought_seconds = printer.thought_seconds();
+  reply.seconds = seconds_since(start);
+  reply.prompt_seconds = engine.prefill_seconds() - prompt_before;
+  reply.decode_seconds = engine.decode_seconds() - decode_before;
+  reply.context_full = reply.finish == FinishReason::Length &&
+                       reply.prompt_tokens + static_cast<int64_t>(reply.tokens.size()) >= engine.context();
+  return reply;
+}
+
+std::string thought_line(int64_t tokens, double seconds, bool open) {
+  return fmt::format("thought {} · {:.1f} s{}", counted(tokens, "token"), seconds, open ? " (did not end)" : "");
+}
+
+std::string stats_line(const Reply& reply) {
+  const auto made = static_cast<int64_t>(reply.tokens.size());
+  // The first token comes with the prompt's pass; the others are decoded one by one.
+  std::string line = fmt::format("prompt {}, {} · reply {}, {} · {:.2f} s", counted(reply.prompt_tokens, "token"),
+                                 rate(static_cast<double>(reply.prompt_tokens), reply.prompt_seconds), counted(made, "token"),
+                                 made > 1 ? rate(static_cast<double>(made - 1), reply.decode_seconds) : "- tokens/s",
+                                 reply.seconds);
+  if (reply.finish == FinishReason::Cancelled) line += " · interrupted";
+  if (reply.context_full) {
+    line += " · the context is full";
+  } else if (reply.finish == FinishReason::Length) {
+    line += " · cut off by max-tokens";
+  }
+  return line;
+}
+
+}  // namespace raison::cli

@@ -1,0 +1,103 @@
+// raison run: one answer, or a chat.
+#include <memory>
+
+#include "cli/chat.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/reply.h"
+
+namespace raison::cli {
+
+Result<std::vector<int32_t>> prompt_tokens(const TextSide& text, const nlohmann::ordered_json& messages, const std::string& last,
+                                           bool raw) {
+  std::vector<int32_t> ids;
+  if (raw || !text.chat_template) {
+    RAISON_ASSIGN(ids, text.tokenizer->encode(last));
+    if (ids.empty() && text.tokenizer->bos()) ids.push_back(*text.tokenizer->bos());
+  } else {
+    RAISON_ASSIGN(const std::string prompt, text.render(messages));
+    RAISON_ASSIGN(ids, text.tokenizer->encode(prompt, {false, true}));
+  }
+  if (ids.empty()) return error("the prompt is empty, and the model has no token to begin a text with; give some text");
+  return ids;
+}
+
+namespace {
+
+struct Command {
+  RunOptions run;
+  TextInput input;
+};
+
+Result<int> answer_once(LoadedModel& m, Engine& engine, const RunOptions& options, const std::string& prompt) {
+  nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+  if (!options.system.empty()) messages.push_back({{"role", "system"}, {"content", options.system}});
+  messages.push_back({{"role", "user"}, {"content", lossy_utf8(prompt)}});
+  RAISON_ASSIGN(const ResolvedSampling sampling, resolve_sampling(options.sampling, m.files.generation));
+  ReplyRequest request;
+  RAISON_ASSIGN(request.prompt, prompt_tokens(m.text, messages, prompt, options.raw));
+  request.sampling = sampling.params;
+  request.stop = options.sampling.stop;
+  request.max_tokens = sampling.max_tokens;
+  request.trim = !options.raw && m.text.chat_template;
+  if (!options.raw && !m.text.chat_template)
+    note("raison: note: the model has no chat template: it continues the text as it stands");
+  catch_interrupts();
+  RAISON_ASSIGN(const Reply reply, stream_reply(*m.text.tokenizer, engine, m.text.stop_ids, request));
+  if (!output_status().ok()) return 1;  // main says why
+  std::string line = stats_line(reply);
+  if (sampling.params.temperature != 0) line += fmt::format(" · seed {}", sampling.params.seed);
+  if (reply.thought_tokens > 0 && !stdout_is_terminal())
+    note(thought_line(reply.thought_tokens, reply.thought_seconds, reply.thought_open));
+  note(line);
+  return reply.finish == FinishReason::Cancelled ? 130 : 0;
+}
+
+Result<int> run_command(const Command& command) {
+  const RunOptions& options = command.run;
+  const bool chat = !command.input.has_text && command.input.file.empty() && stdin_is_terminal();
+  RAISON_RETURN_IF_ERROR(resolve_sampling(options.sampling, {}));  // before any file is read
+  std::string prompt;
+  if (!chat) {
+    RAISON_ASSIGN(prompt, read_text(command.input));
+  }
+  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads));
+  const int64_t limit = m->model->info().context_length;
+  if (options.context > limit)
+    return error("--ctx {} is more than the model's context of {}", options.context, limit);
+  EngineOptions engine_options;
+  engine_options.cache_type = cache_type_from(options.cache_type);
+  engine_options.context = options.context;
+  Engine engine(*m->model, *m->pool, *m->kernels, engine_options);
+  return chat ? run_chat(*m, engine, options) : answer_once(*m, engine, options, prompt);
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Command>();
+  CLI::App* command = app.add_subcommand("run", "Ask a model, or chat with it");
+  command->add_option("MODEL", options->run.model, "Model folder or GGUF file (default: the bundled model)");
+  CLI::Option* prompt = command->add_option("-p,--prompt", options->input.text, "The question")->type_name("TEXT");
+  CLI::Option* file = command->add_option("-f,--file", options->input.file, "Read the question from a file")->type_name("FILE");
+  file->excludes(prompt);
+  command->add_option("--system", options->run.system, "System message")->type_name("TEXT");
+  command->add_flag("--raw", options->run.raw, "No chat template: continue the text as it stands");
+  command->add_option("--ctx", options->run.context, "Positions a conversation may use (default: the model's)")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
+      ->type_name("N");
+  add_cache_type_option(command, &options->run.cache_type, "f16");
+  add_threads_option(command, &options->run.threads);
+  options->run.sampling.add_to(command);
+  command->footer(
+      "Without -p and -f the question is read from standard input; if that is a terminal, a chat begins (/help there).\n"
+      "Thoughts are dimmed; in a pipe they stand between the lines <think> and </think>. Ctrl+C stops a reply.\n\n"
+      "Examples:\n  raison run model/ -p \"How many primes lie below 30?\"\n  raison run model.gguf --temp 0 < question.txt\n"
+      "  raison run stories.gguf --raw -p \"Once upon a time\" --max-tokens 100");
+  command->callback([options, prompt, &action] {
+    options->input.has_text = prompt->count() > 0;
+    action = [options] { return run_command(*options); };
+  });
+}
+
+}  // namespace raison::cli
