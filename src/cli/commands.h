@@ -24,6 +24,9 @@ void add_demo(CLI::App& app, Action& action);
 // Options that several commands share.
 CLI::Option* add_threads_option(CLI::App* command, int* threads);
 CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const std::string& fallback);
+// A whole number from 0; CLI11 itself would take -1 for the largest of them.
+CLI::Option* add_seed_option(CLI::App* command, uint64_t* seed, const std::string& help);
+CLI::Validator whole_number();
 
 // Text that a command works on: -p, else -f FILE ("-" is stdin), else stdin. One newline at the end is dropped.
 struct TextInput {

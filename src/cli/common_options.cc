@@ -42,6 +42,19 @@ CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const s
       ->type_name("TYPE");
 }
 
+CLI::Validator whole_number() {
+  return CLI::Validator(
+      [](std::string& text) {
+        const bool digits = !text.empty() && text.size() <= 19 && text.find_first_not_of("0123456789") == std::string::npos;
+        return digits ? std::string() : fmt::format("{} is no whole number from 0", text);
+      },
+      "");
+}
+
+CLI::Option* add_seed_option(CLI::App* command, uint64_t* seed, const std::string& help) {
+  return command->add_option("--seed", *seed, help)->check(whole_number())->type_name("N");
+}
+
 Result<std::string> read_text(const TextInput& input) {
   if (input.has_text) return input.text;
   std::string text;

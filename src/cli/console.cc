@@ -56,6 +56,10 @@ void put(std::string_view text) {
     const ssize_t n = write(STDOUT_FILENO, text.data(), text.size());
     if (n >= 0) {
       text.remove_prefix(static_cast<size_t>(n));
+    } else if (errno == EPIPE) {
+      // The reader has left: end as programs do, quietly, even where the caller has SIGPIPE ignored.
+      signal(SIGPIPE, SIG_DFL);
+      raise(SIGPIPE);
     } else if (errno != EINTR) {
       output_error = error("cannot write to standard output: {}", strerror(errno));
     }

@@ -16,7 +16,7 @@ bool stderr_is_terminal();
 // ANSI codes may be written to stdout: a terminal, TERM not "dumb", NO_COLOR unset.
 bool stdout_has_style();
 
-// Writes to stdout at once. After the first failure nothing more is written, and output_status() tells why.
+// Writes to stdout at once. A reader that has left (broken pipe) ends the program quietly. After the first failure nothing more is written, and output_status() tells why.
 void put(std::string_view text);
 Status output_status();
 // One line on stderr.

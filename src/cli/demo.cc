@@ -90,7 +90,7 @@ void add_demo(CLI::App& app, Action& action) {
   auto options = std::make_shared<DemoOptions>();
   CLI::App* command = app.add_subcommand("demo", "Meet the bundled model: three problems, its thoughts, the verifier's word");
   command->add_option("MODEL", options->model, "Another model for the same task (default: the bundled one)");
-  command->add_option("--seed", options->seed, "Seed of the random numbers (default: 1)")->type_name("N");
+  add_seed_option(command, &options->seed, "Seed of the random numbers (default: 1)");
   add_threads_option(command, &options->threads);
   command->footer("Example:\n  raison demo --seed 7");
   command->callback([options, &action] { action = [options] { return run_demo(*options); }; });

@@ -84,7 +84,7 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_option("--greedy", options->greedy, "How many of them are asked greedily too (default: half)")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
       ->type_name("N");
-  command->add_option("--seed", options->seed, "Seed of the sampling (default: 1)")->type_name("N");
+  add_seed_option(command, &options->seed, "Seed of the sampling (default: 1)");
   command->add_option("--json", options->json, "Write the figures to this file too")->type_name("F");
   add_cache_type_option(command, &options->cache_type, "f32");
   add_threads_option(command, &options->threads);

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <random>
 
+#include "cli/commands.h"
+
 namespace raison::cli {
 namespace {
 
@@ -69,6 +71,7 @@ void SamplingOptions::add_to(CLI::App* command) {
         ->type_name("N")
         ->group(group);
   command->add_option("--seed", seed, "Seed of the random numbers (default: a new one each time, shown at the end)")
+      ->check(whole_number())
       ->type_name("N")
       ->group(group);
   command->add_option("--stop", stop, "Text that ends the reply; may be given several times")->type_name("TEXT")->group(group)
