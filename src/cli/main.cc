@@ -1,6 +1,7 @@
 // The program `raison`: picks a subcommand, prints what goes wrong as one line. Exit codes: 0 well, 1 an error, 2 a command
 // line that makes no sense, 130 stopped by Ctrl+C.
 #include <fstream>
+#include <memory>
 #include <new>
 
 #include "cli/commands.h"
@@ -49,12 +50,23 @@ std::string command_path(const CLI::App& app) {
   return path;
 }
 
+// Help without CLI11's type checks and cross references: names, a word for the value, a sentence.
+class PlainHelp : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    if (option->get_positional() || option->get_type_size() == 0) return "";
+    const std::string type = option->get_type_name();
+    return " " + type.substr(0, type.find(':'));
+  }
+};
+
 int run(int argc, char** argv) {
   CLI::App app{"raison runs and teaches reasoning models on your own hardware."};
   app.name("raison");
   app.require_subcommand(0, 1);
+  app.formatter(std::make_shared<PlainHelp>());  // before the subcommands, which inherit it
   app.footer(
-      "Examples:\n  raison demo                        meet the bundled model\n  raison run model/ -p \"Hello\"        one answer\n"
+      "Examples:\n  raison demo                        meet the bundled model\n  raison run model/ -p \"Hello\"       one answer\n"
       "  raison run model.gguf              a chat\n  raison COMMAND --help              what a command can do");
   bool version = false;
   app.add_flag("--version", version, "Print version, kernels chosen and CPU");
@@ -74,7 +86,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::CallForHelp&) {
     const CLI::App* at = &app;
     while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
-    put(at->help());
+    put(at->help(at == &app ? "" : "raison"));
     return output_status().ok() ? 0 : fail(output_status().message(), 1);
   } catch (const CLI::ParseError& e) {
     return fail(one_line(e.what()) + "; see " + command_path(app) + " --help", 2);

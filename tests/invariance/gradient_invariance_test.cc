@@ -17,7 +17,7 @@ std::vector<float> all_gradients(Model& model, DType cache_type, const KernelTab
   KvCache cache(model.kv_layout(cache_type, page_size));
   std::vector<std::vector<int32_t>> sequences;
   std::vector<int64_t> first_target;
-  for (int64_t n : {3, 40, 17, 1, kLongest}) {
+  for (int64_t n : std::vector<int64_t>{3, 40, 17, 1, kLongest}) {
     sequences.push_back(random_tokens(n, model.info().vocab, static_cast<uint64_t>(n)));
     first_target.push_back(n / 4);
   }
