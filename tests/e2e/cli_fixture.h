@@ -1,0 +1,55 @@
+// What the end-to-end tests share: the program, the shared models, a folder of their own.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "testing/process.h"
+#include "testing/shared_data.h"
+
+namespace raison::testing {
+
+inline RunResult raison(std::vector<std::string> args, const RunSettings& settings = {}) {
+  args.insert(args.begin(), RAISON_BINARY);
+  return run_program(args, settings);
+}
+
+inline std::string slurp(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+inline void spill(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+inline int64_t line_count(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+inline std::string stories() { return shared_dir() + "/refdata/weights/stories260K/stories260K.gguf"; }
+inline std::string golden_model(const std::string& name) { return shared_dir() + "/goldens/" + name; }
+
+class Cli : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!std::filesystem::exists(stories())) GTEST_SKIP() << "NO SHARED DATA at " << shared_dir() << ": set RAISON_SHARED";
+    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = (std::filesystem::temp_directory_path() / (std::string("raison_") + info->test_suite_name() + "_" + info->name() + "_" +
+                                                         std::to_string(getpid()))).string();
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override {
+    if (!folder_.empty()) std::filesystem::remove_all(folder_);
+  }
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  std::string folder_;
+};
+
+}  // namespace raison::testing

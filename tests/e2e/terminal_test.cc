@@ -1,0 +1,111 @@
+// `raison run` on a terminal: the chat, dimmed thoughts, Ctrl+C.
+#include "e2e/cli_fixture.h"
+
+namespace raison::testing {
+namespace {
+
+class OnTerminal : public Cli {
+ protected:
+  RunSettings settings() const {
+    RunSettings s;
+    s.env = {{"TERM", "xterm"}, {"NO_COLOR", ""}, {"LC_ALL", "C.UTF-8"}};
+    return s;
+  }
+  std::vector<std::string> chat(std::vector<std::string> more) const {
+    std::vector<std::string> args = {RAISON_BINARY, "run"};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  }
+};
+
+TEST_F(OnTerminal, HelpAndExit) {
+  Terminal t(chat({stories()}), settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("/help\r");
+  EXPECT_TRUE(t.wait_for("/clear")) << t.seen();
+  EXPECT_TRUE(t.wait_for("/system")) << t.seen();
+  t.type("/nonsense\r");
+  EXPECT_TRUE(t.wait_for("No command /nonsense")) << t.seen();
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+}
+
+TEST_F(OnTerminal, AnswersSetsAndForgets) {
+  Terminal t(chat({golden_model("qwen2"), "--max-tokens", "6"}), settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("/set temp 0\r");
+  EXPECT_TRUE(t.wait_for("greedy")) << t.seen();
+  t.type("/set temp hot\r");
+  EXPECT_TRUE(t.wait_for("needs a number")) << t.seen();
+  t.type("/set colour red\r");
+  EXPECT_TRUE(t.wait_for("no setting")) << t.seen();
+  t.type("Hello\r");
+  EXPECT_TRUE(t.wait_for("\033[2m")) << t.seen();  // the thought is dimmed
+  EXPECT_TRUE(t.wait_for("thought 6 tokens")) << t.seen();
+  EXPECT_TRUE(t.wait_for("reply 6 tokens")) << t.seen();
+  EXPECT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("And again\r");  // the first turn is now part of the prompt
+  EXPECT_TRUE(t.wait_for("reply 6 tokens")) << t.seen();
+  t.type("/clear\r");
+  EXPECT_TRUE(t.wait_for("forgotten")) << t.seen();
+  t.type("/system Be brief\r");
+  EXPECT_TRUE(t.wait_for("System message set")) << t.seen();
+  t.type("\x04");  // Ctrl+D
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+}
+
+TEST_F(OnTerminal, InterruptStopsTheReplyAndTwiceLeaves) {
+  Terminal t(chat({stories(), "--temp", "0", "--threads", "1"}), settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("Once upon a time\r");
+  ASSERT_TRUE(t.wait_for("there was")) << t.seen();
+  t.type("\x03");
+  const bool interrupted = t.wait_for("interrupted", 20);
+  EXPECT_TRUE(interrupted || t.seen().find("context is full") != std::string::npos) << t.seen();
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  usleep(200000);  // until the line editor reads again
+  t.type("\x03");
+  if (!interrupted) {  // a fast machine was done before the key came
+    ASSERT_TRUE(t.wait_for("Ctrl+C again")) << t.seen();
+    usleep(200000);
+    t.type("\x03");
+  }
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+}
+
+TEST_F(OnTerminal, InterruptAtThePromptAsksFirst) {
+  Terminal t(chat({stories()}), settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  usleep(200000);
+  t.type("half a line\x03");
+  ASSERT_TRUE(t.wait_for("Ctrl+C again")) << t.seen();
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("/set seed 3\r");  // the half line is gone, and the chat goes on
+  EXPECT_TRUE(t.wait_for("seed 3")) << t.seen();
+  usleep(200000);
+  t.type("\x03");
+  ASSERT_TRUE(t.wait_for("Ctrl+C again")) << t.seen();
+  usleep(200000);
+  t.type("\x03");
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+}
+
+TEST_F(OnTerminal, OneAnswerEndsWithPlainStyle) {
+  Terminal t(chat({golden_model("qwen2"), "-p", "Hello", "--temp", "0", "--max-tokens", "5"}), settings());
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+  const size_t dim = t.seen().rfind("\033[2m"), plain = t.seen().rfind("\033[0m");
+  ASSERT_NE(dim, std::string::npos) << t.seen();
+  EXPECT_GT(plain, dim) << t.seen();
+  EXPECT_NE(t.seen().find("thought 5 tokens · "), std::string::npos) << t.seen();
+}
+
+TEST_F(OnTerminal, DumbTerminalsGetPlainText) {
+  RunSettings s = settings();
+  s.env[0].second = "dumb";
+  Terminal t(chat({golden_model("qwen2"), "-p", "Hello", "--temp", "0", "--max-tokens", "5"}), s);
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+  EXPECT_EQ(t.seen().find('\033'), std::string::npos) << t.seen();
+}
+
+}  // namespace
+}  // namespace raison::testing

@@ -1,0 +1,171 @@
+// Runs programs as a user would: with arguments, standard input, environment, captured output; or on a pseudo-terminal.
+#pragma once
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace raison::testing {
+
+struct RunResult {
+  int code = -1;    // exit status; 128 + signal if killed by one
+  std::string out, err;
+};
+
+struct RunSettings {
+  std::string input;                                        // standard input
+  std::vector<std::pair<std::string, std::string>> env;     // set over the caller's
+  bool close_stdout = false;
+  std::string stdout_to;                                    // a path to write to instead of capturing
+  int timeout_seconds = 300;
+};
+
+namespace process_detail {
+
+[[noreturn]] inline void exec_program(const std::vector<std::string>& args, const RunSettings& settings) {
+  signal(SIGPIPE, SIG_DFL);  // the tests ignore it, and that would be inherited
+  for (const auto& [key, value] : settings.env) setenv(key.c_str(), value.c_str(), 1);
+  std::vector<char*> argv;
+  for (const std::string& a : args) argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  execv(argv[0], argv.data());
+  _exit(127);
+}
+
+inline int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
+
+}  // namespace process_detail
+
+// args[0] is the program's path. A program that outlives its time is killed (code 128 + 9).
+inline RunResult run_program(const std::vector<std::string>& args, const RunSettings& settings = {}) {
+  using namespace process_detail;
+  RunResult result;
+  int in[2], out[2], err[2];
+  if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return result;
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(in[0], 0);
+    if (settings.close_stdout) {
+      close(1);
+    } else if (!settings.stdout_to.empty()) {
+      dup2(open(settings.stdout_to.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), 1);
+    } else {
+      dup2(out[1], 1);
+    }
+    dup2(err[1], 2);
+    exec_program(args, settings);
+  }
+  close(in[0]);
+  close(out[1]);
+  close(err[1]);
+  signal(SIGPIPE, SIG_IGN);
+  size_t written = 0;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(settings.timeout_seconds);
+  pollfd fds[3] = {{out[0], POLLIN, 0}, {err[0], POLLIN, 0}, {in[1], POLLOUT, 0}};
+  bool killed = false;
+  while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+    if (written >= settings.input.size() && fds[2].fd >= 0) {
+      close(fds[2].fd);
+      fds[2].fd = -1;
+    }
+    poll(fds, 3, 1000);
+    if (!killed && std::chrono::steady_clock::now() > deadline) {
+      kill(child, SIGKILL);
+      killed = true;
+    }
+    for (int i = 0; i < 2; ++i) {
+      if (fds[i].fd < 0 || fds[i].revents == 0) continue;
+      char buffer[65536];
+      const ssize_t n = read(fds[i].fd, buffer, sizeof buffer);
+      if (n > 0) {
+        (i == 0 ? result.out : result.err).append(buffer, static_cast<size_t>(n));
+      } else {
+        close(fds[i].fd);
+        fds[i].fd = -1;
+      }
+    }
+    if (fds[2].fd >= 0 && fds[2].revents != 0) {
+      const ssize_t n = write(fds[2].fd, settings.input.data() + written, settings.input.size() - written);
+      written = n > 0 ? written + static_cast<size_t>(n) : settings.input.size();
+    }
+  }
+  if (fds[2].fd >= 0) close(fds[2].fd);
+  int status = 0;
+  waitpid(child, &status, 0);
+  result.code = exit_code(status);
+  return result;
+}
+
+// A program on a terminal of its own: type(), wait for what it prints, read its end.
+class Terminal {
+ public:
+  explicit Terminal(const std::vector<std::string>& args, const RunSettings& settings = {}) {
+    winsize size = {24, 200, 0, 0};
+    child_ = forkpty(&fd_, nullptr, nullptr, &size);
+    if (child_ == 0) process_detail::exec_program(args, settings);
+  }
+  ~Terminal() {
+    if (child_ > 0 && !ended_) {
+      kill(child_, SIGKILL);
+      waitpid(child_, nullptr, 0);
+    }
+    if (fd_ >= 0) close(fd_);
+  }
+  Terminal(const Terminal&) = delete;
+  Terminal& operator=(const Terminal&) = delete;
+
+  void type(const std::string& keys) {
+    if (write(fd_, keys.data(), keys.size()) < 0) return;  // the program has gone; wait_for() will tell
+  }
+  // True once `text` has been printed after what earlier waits consumed.
+  bool wait_for(const std::string& text, int seconds = 60) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+    while (true) {
+      if (const size_t at = seen_.find(text, consumed_); at != std::string::npos) {
+        consumed_ = at + text.size();
+        return true;
+      }
+      if (std::chrono::steady_clock::now() > deadline || !pump(200)) return seen_.find(text, consumed_) != std::string::npos;
+    }
+  }
+  // The exit code, or -1 if it does not end in time.
+  int wait_for_end(int seconds = 60) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+    while (pump(200) && std::chrono::steady_clock::now() < deadline) {
+    }
+    for (int status = 0; std::chrono::steady_clock::now() < deadline; usleep(20000))
+      if (waitpid(child_, &status, WNOHANG) == child_) {
+        ended_ = true;
+        return process_detail::exit_code(status);
+      }
+    return -1;
+  }
+  const std::string& seen() const { return seen_; }
+
+ private:
+  bool pump(int milliseconds) {  // false at the end of the output
+    pollfd p = {fd_, POLLIN, 0};
+    if (poll(&p, 1, milliseconds) <= 0) return true;
+    char buffer[4096];
+    const ssize_t n = read(fd_, buffer, sizeof buffer);
+    if (n <= 0) return false;
+    seen_.append(buffer, static_cast<size_t>(n));
+    return true;
+  }
+  int fd_ = -1;
+  pid_t child_ = -1;
+  bool ended_ = false;
+  std::string seen_;
+  size_t consumed_ = 0;
+};
+
+}  // namespace raison::testing
