@@ -1,17 +1,21 @@
 #include "base/thread_pool.h"
 
 #include <sched.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <mutex>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace raison {
@@ -24,14 +28,13 @@ inline void cpu_relax() {
   __builtin_ia32_pause();
 #endif
 }
-
-struct Buffer {
-  void* data = nullptr;
-  size_t bytes = 0;
-};
 }  // namespace
 
 struct ThreadPool::Impl {
+  struct Buffer {
+    void* data = nullptr;
+    size_t bytes = 0;
+  };
   int threads = 1;
   std::vector<std::thread> workers;
   std::vector<std::array<Buffer, kSlots>> buffers;
@@ -48,9 +51,17 @@ struct ThreadPool::Impl {
   std::mutex mutex;
   std::condition_variable wake;
   std::atomic<int> parked{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr failure;  // the first of a job; written by whoever set `failed`
 
+  // What fn throws (no memory for scratch) ends the job and is thrown again where it was asked for, by run().
   void work(int worker) {
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < items;) fn(arg, i, worker);
+    try {
+      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < items;) fn(arg, i, worker);
+    } catch (...) {
+      if (!failed.exchange(true)) failure = std::current_exception();
+      next.store(items, std::memory_order_relaxed);
+    }
   }
 
   void loop(int worker) {
@@ -78,7 +89,16 @@ struct ThreadPool::Impl {
 ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
   impl_->threads = std::clamp(threads, 1, 256);
   impl_->buffers.resize(impl_->threads);
-  for (int w = 1; w < impl_->threads; ++w) impl_->workers.emplace_back([this, w] { impl_->loop(w); });
+  // Workers take no signals: a handler runs on a thread of the program's own, which it may want to interrupt.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    for (int w = 1; w < impl_->threads; ++w) impl_->workers.emplace_back([this, w] { impl_->loop(w); });
+  } catch (const std::system_error&) {  // no more threads to be had: fewer give the same bits
+  }
+  impl_->threads = static_cast<int>(impl_->workers.size()) + 1;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 ThreadPool::~ThreadPool() {
@@ -119,10 +139,14 @@ void ThreadPool::run(int64_t items, Fn fn, void* arg) {
       std::this_thread::yield();  // more threads than cores: let the others finish
     }
   }
+  if (p.failed.load(std::memory_order_relaxed)) {
+    p.failed.store(false, std::memory_order_relaxed);
+    std::rethrow_exception(std::exchange(p.failure, nullptr));
+  }
 }
 
 void* ThreadPool::scratch(int worker, int slot, size_t bytes) {
-  Buffer& b = impl_->buffers[worker][slot];
+  Impl::Buffer& b = impl_->buffers[worker][slot];
   if (b.bytes < bytes) {
     ::operator delete(b.data, std::align_val_t(64));
     b.data = nullptr;

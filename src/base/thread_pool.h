@@ -1,4 +1,5 @@
-// Thread pool: workers spin for a while after a job, then park. The calling thread is worker 0.
+// Thread pool: workers spin for a while after a job, then park. The calling thread is worker 0. What an item throws ends the job
+// (other items may or may not have run) and is thrown by run().
 #pragma once
 #include <memory>
 

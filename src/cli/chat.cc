@@ -1,6 +1,8 @@
 #include "cli/chat.h"
 
 #include <histedit.h>
+#include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,6 +18,26 @@ namespace {
 
 const char* prompt_text(EditLine*) { return "> "; }
 
+// One byte of the keyboard; -1 with EINTR once Ctrl+C has been pressed. SIGINT is let in only while poll waits: one that came
+// between the look at the flag and the read would otherwise not be seen before the next key.
+ssize_t read_key(unsigned char* byte) {
+  sigset_t interrupt, before;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+  pollfd keyboard = {STDIN_FILENO, POLLIN, 0};
+  ssize_t n = -1;
+  if (interrupted()) {
+    errno = EINTR;
+  } else if (ppoll(&keyboard, 1, nullptr, &before) > 0) {
+    n = read(STDIN_FILENO, byte, 1);
+  }
+  const int why = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = why;
+  return n;
+}
+
 // One character of the keyboard for libedit, decoded from UTF-8 here so that Ctrl+C (EINTR) always ends the line: libedit's
 // own reader would try again.
 int read_character(EditLine*, wchar_t* out) {
@@ -23,7 +45,7 @@ int read_character(EditLine*, wchar_t* out) {
   int more = 0;
   while (true) {
     unsigned char byte;
-    const ssize_t n = read(STDIN_FILENO, &byte, 1);
+    const ssize_t n = read_key(&byte);
     if (n < 0 && errno == EINTR && !interrupted()) continue;
     if (n <= 0) return static_cast<int>(n);
     if (byte < 0x80) {
@@ -59,6 +81,9 @@ class LineEditor {
     el_set(edit_, EL_BIND, "^R", "em-inc-search-prev", nullptr);
     if (history_) el_set(edit_, EL_HIST, history, history_);
     el_wset(edit_, EL_GETCFN, read_character);
+    // Between the lines, keys go to the next line as they are. In the kernel's line mode a Ctrl+D typed during a reply
+    // would be taken out of the input and never reach the editor.
+    el_set(edit_, EL_SETTY, "-x", "-icanon", nullptr);
   }
   ~LineEditor() {
     if (edit_) el_end(edit_);
@@ -105,6 +130,7 @@ class Chat {
   }
 
   Result<int> run() {
+    restore_terminal_on_signals();
     LineEditor editor;
     if (!editor.ok()) return error("cannot edit lines on this terminal; give the question with -p");
     catch_interrupts();

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,16 +16,30 @@ namespace {
 
 std::optional<Error> output_error;
 volatile sig_atomic_t interrupt_count = 0;
+bool terminal_known = false;
+termios terminal_before;  // the keyboard's modes when we came
+
+// Only async-signal-safe calls: the terminal in plain style and in the modes in which we found it.
+void leave_terminal() {
+  if (isatty(STDOUT_FILENO)) {
+    const char reset[] = "\033[0m\n";
+    if (write(STDOUT_FILENO, reset, sizeof reset - 1) < 0) return;
+  }
+  if (terminal_known) tcsetattr(STDIN_FILENO, TCSANOW, &terminal_before);
+}
 
 extern "C" void on_interrupt(int) {
   interrupt_count = interrupt_count + 1;
   if (interrupt_count < 2) return;
-  // Only async-signal-safe calls: leave the terminal in plain style, then go.
-  if (isatty(STDOUT_FILENO)) {
-    const char reset[] = "\033[0m\n";
-    if (write(STDOUT_FILENO, reset, sizeof reset - 1) < 0) _exit(130);
-  }
+  leave_terminal();
   _exit(130);
+}
+
+// The signals that end a program by default still do, but not before the terminal is as it was.
+extern "C" void on_fatal_signal(int number) {
+  leave_terminal();
+  signal(number, SIG_DFL);
+  raise(number);
 }
 
 }  // namespace
@@ -89,6 +104,14 @@ void catch_interrupts(bool sigterm_too) {
   action.sa_flags = 0;  // no SA_RESTART: a read of the keyboard ends with EINTR
   sigaction(SIGINT, &action, nullptr);
   if (sigterm_too) sigaction(SIGTERM, &action, nullptr);
+}
+
+void restore_terminal_on_signals() {
+  terminal_known = tcgetattr(STDIN_FILENO, &terminal_before) == 0;
+  struct sigaction action = {};
+  action.sa_handler = on_fatal_signal;
+  sigemptyset(&action.sa_mask);
+  for (int number : {SIGTERM, SIGHUP, SIGQUIT}) sigaction(number, &action, nullptr);
 }
 
 bool interrupted() { return interrupt_count > 0; }

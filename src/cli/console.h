@@ -25,6 +25,9 @@ void note(std::string_view line);
 // Ctrl+C (and, if asked, SIGTERM) raises a flag instead of ending the program. A second Ctrl+C while the flag stands ends
 // it at once with code 130.
 void catch_interrupts(bool sigterm_too = false);
+// For whoever changes the keyboard's modes, to be called before: SIGTERM, SIGHUP, SIGQUIT and the second Ctrl+C leave the
+// terminal as it is now.
+void restore_terminal_on_signals();
 bool interrupted();
 void clear_interrupt();
 

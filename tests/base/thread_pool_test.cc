@@ -2,10 +2,13 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -109,6 +112,42 @@ TEST(ThreadPoolTest, ScratchIsAlignedPrivateAndGrows) {
   void* grown = pool.scratch(1, 2, 1 << 20);
   std::memset(grown, 1, 1 << 20);
   EXPECT_EQ(static_cast<uint8_t*>(all[5])[999], 5);
+}
+
+// No memory for a buffer must reach whoever asked for the work, not end the program; the pool goes on.
+TEST(ThreadPoolTest, WhatAnItemThrowsReachesTheCaller) {
+  for (int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    const auto count = [](void* arg, int64_t, int) { static_cast<std::atomic<int>*>(arg)->fetch_add(1); };
+    for (int round = 0; round < 50; ++round) {
+      std::atomic<int> done{0};
+      EXPECT_THROW(pool.run(40, [](void*, int64_t i, int) { if (i % 13 == 7) throw std::bad_alloc(); }, nullptr), std::bad_alloc);
+      pool.run(40, count, &done);
+      ASSERT_EQ(done.load(), 40);
+    }
+  }
+}
+
+// Handlers run on the program's own thread, which may be waiting for just that.
+TEST(ThreadPoolTest, WorkersTakeNoSignals) {
+  static std::atomic<bool> on_caller{false}, seen{false};
+  static const pthread_t caller = pthread_self();
+  struct sigaction action = {}, before = {};
+  action.sa_handler = [](int) { seen = true, on_caller = pthread_equal(pthread_self(), caller); };
+  sigaction(SIGUSR1, &action, &before);
+  sigset_t blocked, old;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGUSR1);
+  {
+    ThreadPool pool(3);
+    pthread_sigmask(SIG_BLOCK, &blocked, &old);
+    kill(getpid(), SIGUSR1);
+    usleep(50000);
+    EXPECT_FALSE(seen) << "a worker took it";
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+    EXPECT_TRUE(seen && on_caller);
+  }
+  sigaction(SIGUSR1, &before, nullptr);
 }
 
 TEST(ThreadPoolTest, ThreadCountsAreClamped) {

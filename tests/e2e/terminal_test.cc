@@ -54,6 +54,45 @@ TEST_F(OnTerminal, AnswersSetsAndForgets) {
   EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
 }
 
+// Keys typed during a reply belong to the next lines, Ctrl+D among them (in the kernel's line mode it would be lost).
+TEST_F(OnTerminal, KeysTypedDuringAReplyAreKept) {
+  Terminal t(chat({stories(), "--temp", "0", "--max-tokens", "300", "--threads", "1"}), settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("Once upon a time\r/set seed 41\r\x04");
+  EXPECT_TRUE(t.wait_for("reply 300 tokens")) << t.seen();
+  EXPECT_TRUE(t.wait_for("seed 41")) << t.seen();
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+}
+
+// However the chat ends, the terminal is as it was: lines and echo are the kernel's again.
+TEST_F(OnTerminal, LeavesTheTerminalAsItWas) {
+  for (const char* end : {"/exit\r", "\x04", "two Ctrl+C", "SIGTERM at the prompt", "SIGTERM in a reply"}) {
+    SCOPED_TRACE(end);
+    Terminal t(chat({stories(), "--temp", "0", "--ctx", "512", "--threads", "1"}), settings());
+    const auto before = t.modes();
+    ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+    const std::string how = end;
+    if (how == "two Ctrl+C" || how == "SIGTERM in a reply") {
+      t.type("Once upon a time\r");
+      ASSERT_TRUE(t.wait_for("there was")) << t.seen();
+    }
+    if (how == "two Ctrl+C") {
+      t.type("\x03");
+      usleep(300000);  // at the prompt again, or still in the reply: either way the second leaves
+      t.type("\x03");
+      const int code = t.wait_for_end();
+      EXPECT_TRUE(code == 0 || code == 130) << code << t.seen();
+    } else if (how.rfind("SIGTERM", 0) == 0) {
+      t.signal(SIGTERM);
+      EXPECT_EQ(t.wait_for_end(), 128 + SIGTERM) << t.seen();
+    } else {
+      t.type(end);
+      EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+    }
+    EXPECT_EQ(t.modes(), before) << t.seen();
+  }
+}
+
 TEST_F(OnTerminal, InterruptStopsTheReplyAndTwiceLeaves) {
   Terminal t(chat({stories(), "--temp", "0", "--threads", "1"}), settings());
   ASSERT_TRUE(t.wait_for("> ")) << t.seen();

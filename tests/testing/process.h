@@ -5,6 +5,7 @@
 #include <pty.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -112,6 +113,7 @@ class Terminal {
     winsize size = {24, 200, 0, 0};
     child_ = forkpty(&fd_, nullptr, nullptr, &size);
     if (child_ == 0) process_detail::exec_program(args, settings);
+    keeper_ = open(ptsname(fd_), O_RDWR | O_NOCTTY | O_CLOEXEC);
   }
   ~Terminal() {
     if (child_ > 0 && !ended_) {
@@ -119,6 +121,7 @@ class Terminal {
       waitpid(child_, nullptr, 0);
     }
     if (fd_ >= 0) close(fd_);
+    if (keeper_ >= 0) close(keeper_);
   }
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
@@ -134,36 +137,49 @@ class Terminal {
         consumed_ = at + text.size();
         return true;
       }
-      if (std::chrono::steady_clock::now() > deadline || !pump(200)) return seen_.find(text, consumed_) != std::string::npos;
+      if (!pump(100) && (ended() || std::chrono::steady_clock::now() > deadline)) return false;
     }
   }
   // The exit code, or -1 if it does not end in time.
   int wait_for_end(int seconds = 60) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-    while (pump(200) && std::chrono::steady_clock::now() < deadline) {
+    while (pump(50) || (!ended() && std::chrono::steady_clock::now() < deadline)) {
     }
-    for (int status = 0; std::chrono::steady_clock::now() < deadline; usleep(20000))
-      if (waitpid(child_, &status, WNOHANG) == child_) {
-        ended_ = true;
-        return process_detail::exit_code(status);
-      }
-    return -1;
+    return code_;
   }
   const std::string& seen() const { return seen_; }
+  void signal(int number) { kill(child_, number); }
+  // The terminal's line mode, echo and signals, as its next user finds them.
+  std::string modes() const {
+    termios t = {};
+    if (keeper_ < 0 || tcgetattr(keeper_, &t) != 0) return "no terminal";
+    return std::to_string(t.c_lflag) + " " + std::to_string(t.c_iflag) + " " + std::to_string(t.c_oflag);
+  }
 
  private:
-  bool pump(int milliseconds) {  // false at the end of the output
+  // False if nothing was printed in that time.
+  bool pump(int milliseconds) {
     pollfd p = {fd_, POLLIN, 0};
-    if (poll(&p, 1, milliseconds) <= 0) return true;
+    if (poll(&p, 1, milliseconds) <= 0) return false;
     char buffer[4096];
     const ssize_t n = read(fd_, buffer, sizeof buffer);
     if (n <= 0) return false;
     seen_.append(buffer, static_cast<size_t>(n));
     return true;
   }
+  bool ended() {
+    int status = 0;
+    if (!ended_ && waitpid(child_, &status, WNOHANG) == child_) {
+      ended_ = true;
+      code_ = process_detail::exit_code(status);
+    }
+    return ended_;
+  }
   int fd_ = -1;
+  int keeper_ = -1;  // the terminal's own side, open so that its modes outlive the program
   pid_t child_ = -1;
   bool ended_ = false;
+  int code_ = -1;
   std::string seen_;
   size_t consumed_ = 0;
 };
