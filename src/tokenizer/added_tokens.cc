@@ -17,12 +17,6 @@ bool is_word(char32_t c) {
   }
 }
 
-bool is_space(char32_t c) {
-  if ((c >= 9 && c <= 13) || c == 0x85) return true;
-  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-  return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP;
-}
-
 // The character that ends at `end` (> 0).
 std::pair<char32_t, size_t> char_before(std::string_view text, size_t end) {
   size_t at = end - 1;

@@ -15,11 +15,6 @@ using Test = bool (*)(Interpreter&, const Value& input, Arguments&);
 
 bool given(const Value& v) { return !v.is(Kind::Undefined); }
 bool flag(const Value& v, bool fallback) { return given(v) ? v.truthy() : fallback; }
-int64_t int_or(const Value& v, int64_t fallback) {
-  if (!given(v) || v.is(Kind::None)) return fallback;
-  if (!v.is_integral()) fail("an integer is required, not {}", v.type_name());
-  return v.as_int();
-}
 void require(const Value& v) {
   if (!given(v)) fail("{}", v.hint());
 }

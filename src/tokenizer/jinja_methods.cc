@@ -18,12 +18,6 @@ const std::string& text_of(const Value& v, const char* method) {
   return v.as_string();
 }
 
-int64_t int_or(const Value& v, int64_t fallback) {
-  if (v.is(Kind::Undefined) || v.is(Kind::None)) return fallback;
-  if (!v.is_integral()) fail("an integer is required, not {}", v.type_name());
-  return v.as_int();
-}
-
 // ---- strings
 
 std::string strip(const std::string& s, const Value& set, bool left, bool right) {

@@ -550,6 +550,12 @@ std::string to_lower(std::string_view s) {
   return out;
 }
 
+int64_t int_or(const Value& v, int64_t fallback) {
+  if (v.is(Kind::Undefined) || v.is(Kind::None)) return fallback;
+  if (!v.is_integral()) fail("an integer is required, not {}", v.type_name());
+  return v.as_int();
+}
+
 bool is_space_char(std::string_view character) {
   const char32_t c = utf8_step(character, 0).code;
   if ((c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85) return true;  // Python counts U+001C..1F too

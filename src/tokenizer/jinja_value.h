@@ -138,6 +138,9 @@ struct Arguments {
   ValueList bind(const char* function, std::initializer_list<const char*> names) const;
 };
 
+// An optional argument: `fallback` if undefined or none; fails unless an integer.
+int64_t int_or(const Value& v, int64_t fallback);
+
 struct JsonStyle {
   int indent = -1;  // < 0: one line
   std::string item_separator = ", ", key_separator = ": ";

@@ -51,12 +51,6 @@ Status unicode_normalize(std::string& text, int options) {
   return {};
 }
 
-bool is_space(char32_t c) {
-  if ((c >= 9 && c <= 13) || c == 0x85) return true;
-  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-  return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP;
-}
-
 void strip(std::string& text, bool left, bool right) {
   size_t begin = text.size(), end = 0;
   for (size_t i = 0; i < text.size();) {

@@ -1,6 +1,7 @@
 #include "tokenizer/utf8.h"
 
 #include <fmt/format.h>
+#include <utf8proc.h>
 
 #include <array>
 
@@ -93,6 +94,12 @@ size_t utf8_length(std::string_view text) {
   size_t n = 0;
   for (size_t i = 0; i < text.size(); ++n) i += utf8_step(text, i).length;
   return n;
+}
+
+bool is_space(char32_t c) {
+  if ((c >= 9 && c <= 13) || c == 0x85) return true;
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP;
 }
 
 char32_t byte_level_char(uint8_t byte) { return alphabet().to_char[byte]; }

@@ -19,6 +19,7 @@ Utf8Step utf8_step(std::string_view text, size_t at);  // at < text.size()
 void append_utf8(std::string& out, char32_t code);  // code must be a Unicode scalar value
 bool is_valid_utf8(std::string_view text);
 size_t utf8_length(std::string_view text);  // code points (an invalid subpart counts as one)
+bool is_space(char32_t c);                  // Unicode's White_Space
 
 // GPT-2's byte alphabet: every byte has a printable character. Byte -> code point, and back (-1: no such byte).
 char32_t byte_level_char(uint8_t byte);
