@@ -59,9 +59,12 @@ std::string cpu_name() {
   std::string line, model, family, number;
   while (std::getline(in, line) && !line.empty()) {
     const auto value = [&] { return line.substr(std::min(line.size(), line.find(':') + 2)); };
-    if (line.rfind("model name", 0) == 0) model = value();
-    else if (line.rfind("cpu family", 0) == 0) family = value();
-    else if (line.rfind("model\t", 0) == 0) number = value();
+    if (line.rfind("model name", 0) == 0)
+      model = value();
+    else if (line.rfind("cpu family", 0) == 0)
+      family = value();
+    else if (line.rfind("model\t", 0) == 0)
+      number = value();
   }
   return fmt::format("{} (family {}, model {})", model, family, number);
 }
@@ -131,21 +134,29 @@ Ceiling measure_ceiling(ThreadPool& pool, const KernelTable& table, const std::v
   args.wide = wide;
   const int threads = pool.threads();
   double t = best_time(budget, [&] {
-    pool.run(threads, [](void* a, int64_t i, int) {
-      float* sink = static_cast<Args*>(a)->sinks[i];
-      if (static_cast<Args*>(a)->wide) fma_chains_512(kSteps, sink);
-      else fma_chains_256(kSteps, sink);
-    }, &args);
+    pool.run(
+        threads,
+        [](void* a, int64_t i, int) {
+          float* sink = static_cast<Args*>(a)->sinks[i];
+          if (static_cast<Args*>(a)->wide)
+            fma_chains_512(kSteps, sink);
+          else
+            fma_chains_256(kSteps, sink);
+        },
+        &args);
   });
   c.gflops = 1e-9 * 12 * kSteps * (wide ? 32 : 16) * threads / t;
   constexpr int64_t kParts = 32;  // so that whoever finishes first helps
   args.memory = reinterpret_cast<const uint8_t*>((reinterpret_cast<uintptr_t>(memory.data()) + 127) / 128 * 128);
   args.part = static_cast<int64_t>(memory.size() - 128) / kParts / 128 * 128;
   t = best_time(budget, [&] {
-    pool.run(kParts, [](void* a, int64_t i, int) {
-      const Args& r = *static_cast<Args*>(a);
-      read_all(r.memory + i * r.part, r.part, static_cast<Args*>(a)->sinks[i]);
-    }, &args);
+    pool.run(
+        kParts,
+        [](void* a, int64_t i, int) {
+          const Args& r = *static_cast<Args*>(a);
+          read_all(r.memory + i * r.part, r.part, static_cast<Args*>(a)->sinks[i]);
+        },
+        &args);
   });
   c.gbytes = 1e-9 * static_cast<double>(kParts * args.part) / t;
 #else
@@ -175,12 +186,14 @@ struct Bench {
 
   bool wants(const char* kernel) const { return options.only.empty() || options.only == kernel; }
 
-  void report(const char* kernel, DType type, int64_t n, int64_t k, int64_t rows, double bytes, const std::function<void()>& f) {
+  void report(const char* kernel, DType type, int64_t n, int64_t k, int64_t rows, double bytes,
+              const std::function<void()>& f) {
     const double t = best_time(options.seconds, f);
     const double gflops = 2e-9 * static_cast<double>(n * k * rows) / t, gbytes = 1e-9 * bytes / t;
-    fmt::print("{:<8} {:<5} {:>6} x {:<6} {:>5}  {:>10.1f} us {:>8.1f} GFLOPS {:>6.1f} % of FMA {:>7.1f} GB/s {:>6.1f} % of reads\n",
-               kernel, dtype_name(type), n, k, rows, t * 1e6, gflops, 100 * gflops / ceiling.gflops, gbytes,
-               100 * gbytes / ceiling.gbytes);
+    fmt::print(
+        "{:<8} {:<5} {:>6} x {:<6} {:>5}  {:>10.1f} us {:>8.1f} GFLOPS {:>6.1f} % of FMA {:>7.1f} GB/s {:>6.1f} % of reads\n",
+        kernel, dtype_name(type), n, k, rows, t * 1e6, gflops, 100 * gflops / ceiling.gflops, gbytes,
+        100 * gbytes / ceiling.gbytes);
     std::fflush(stdout);
   }
 
@@ -202,10 +215,13 @@ struct Bench {
       if (wants("dx") && rows > 4)
         report("dx", type, n, k, rows, bytes, [&] { table.matmul_dx(pool, w, dy.data(), n, rows, dx.data(), k); });
       if (wants("dw") && rows > 4 && type == DType::F32)
-        report("dw", type, n, k, rows, bytes, [&] { table.matmul_dw(pool, dy.data(), n, x.data(), k, rows, n, k, dw.data(), true); });
+        report("dw", type, n, k, rows, bytes,
+               [&] { table.matmul_dw(pool, dy.data(), n, x.data(), k, rows, n, k, dw.data(), true); });
       if (wants("embedding") && rows > 4 && type == DType::F32) {
-        report("emb", type, 0, k, rows, 4.0 * static_cast<double>(rows * k), [&] { table.embedding(pool, w, ids.data(), rows, dx.data(), k); });
-        report("emb_dw", type, 0, k, rows, 4.0 * static_cast<double>(rows * k), [&] { table.embedding_dw(pool, ids.data(), x.data(), k, rows, k, dw.data()); });
+        report("emb", type, 0, k, rows, 4.0 * static_cast<double>(rows * k),
+               [&] { table.embedding(pool, w, ids.data(), rows, dx.data(), k); });
+        report("emb_dw", type, 0, k, rows, 4.0 * static_cast<double>(rows * k),
+               [&] { table.embedding_dw(pool, ids.data(), x.data(), k, rows, k, dw.data()); });
       }
     }
   }
@@ -254,13 +270,20 @@ int main(int argc, char** argv) {
   raison::Options options;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string flag = argv[i];
-    if (flag == "--isa") options.isa = argv[i + 1];
-    else if (flag == "--only") options.only = argv[i + 1];
-    else if (flag == "--type") options.type = argv[i + 1];
-    else if (flag == "--shape") options.one_shape = argv[i + 1];
-    else if (flag == "--threads") options.threads = std::max(1, std::atoi(argv[i + 1]));
-    else if (flag == "--seconds") options.seconds = std::atof(argv[i + 1]);
-    else return fmt::print(stderr, "{}: unknown; use --isa, --threads, --seconds, --only, --type, --shape\n", flag), 1;
+    if (flag == "--isa")
+      options.isa = argv[i + 1];
+    else if (flag == "--only")
+      options.only = argv[i + 1];
+    else if (flag == "--type")
+      options.type = argv[i + 1];
+    else if (flag == "--shape")
+      options.one_shape = argv[i + 1];
+    else if (flag == "--threads")
+      options.threads = std::max(1, std::atoi(argv[i + 1]));
+    else if (flag == "--seconds")
+      options.seconds = std::atof(argv[i + 1]);
+    else
+      return fmt::print(stderr, "{}: unknown; use --isa, --threads, --seconds, --only, --type, --shape\n", flag), 1;
   }
   return raison::run(options);
 }

@@ -43,9 +43,7 @@ Parameter* ParameterStore::find(const std::string& name) {
   const auto it = index_.find(name);
   return it == index_.end() ? nullptr : parameters_[static_cast<size_t>(it->second)].get();
 }
-const Parameter* ParameterStore::find(const std::string& name) const {
-  return const_cast<ParameterStore*>(this)->find(name);
-}
+const Parameter* ParameterStore::find(const std::string& name) const { return const_cast<ParameterStore*>(this)->find(name); }
 
 int64_t ParameterStore::element_count() const {
   int64_t n = 0;

@@ -22,9 +22,7 @@ struct Parameter {
   // Values the optimiser sees (panels with their zero padding, or the vector).
   float* values() { return is_matrix() ? matrix.f32_panels() : vector.data(); }
   const float* values() const { return is_matrix() ? matrix.f32_panels() : vector.data(); }
-  int64_t value_count() const {
-    return is_matrix() ? matrix.f32_panel_floats() : static_cast<int64_t>(vector.size());
-  }
+  int64_t value_count() const { return is_matrix() ? matrix.f32_panel_floats() : static_cast<int64_t>(vector.size()); }
   int64_t element_count() const { return is_matrix() ? shape[0] * shape[1] : shape[0]; }
   // Row-major fp32, for writing and comparing.
   std::vector<float> to_row_major() const;

@@ -72,9 +72,20 @@ double exp_f64(double x) {
   const double n = (x * kLog2e + kRound) - kRound;
   double r = std::fma(n, -kLn2Hi, x);
   r = std::fma(n, -kLn2Lo, r);
-  static const double c[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0,
-                             1.0 / 40320.0,      1.0 / 5040.0,      1.0 / 720.0,      1.0 / 120.0,     1.0 / 24.0,
-                             1.0 / 6.0,          0.5,               1.0,              1.0};
+  static const double c[] = {1.0 / 6227020800.0,
+                             1.0 / 479001600.0,
+                             1.0 / 39916800.0,
+                             1.0 / 3628800.0,
+                             1.0 / 362880.0,
+                             1.0 / 40320.0,
+                             1.0 / 5040.0,
+                             1.0 / 720.0,
+                             1.0 / 120.0,
+                             1.0 / 24.0,
+                             1.0 / 6.0,
+                             0.5,
+                             1.0,
+                             1.0};
   const double p = horner(c, r);
   return bits<double>(bits<uint64_t>(p) + (static_cast<uint64_t>(static_cast<int64_t>(n)) << 52));
 }
@@ -98,8 +109,8 @@ double log_f64(double x) {
   const double f = m - 1.0;
   const double s = f / (2.0 + f);  // ln m = 2 atanh(s), |s| <= 0.1716
   const double z = s * s;
-  static const double c[] = {1.0 / 25, 1.0 / 23, 1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13,
-                             1.0 / 11, 1.0 / 9,  1.0 / 7,  1.0 / 5,  1.0 / 3};
+  static const double c[] = {1.0 / 25, 1.0 / 23, 1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15,
+                             1.0 / 13, 1.0 / 11, 1.0 / 9,  1.0 / 7,  1.0 / 5,  1.0 / 3};
   const double t = horner(c, z) * z;  // atanh(s)/s - 1
   const double n = static_cast<double>(e);
   const double lo = std::fma(2.0 * s, t, n * kLn2Lo);
@@ -114,8 +125,14 @@ void sincos_f64(double x, double* sin_x, double* cos_x) {
   const double z = r * r;
   static const double sc[] = {1.0 / 355687428096000.0, -1.0 / 1307674368000.0, 1.0 / 6227020800.0, -1.0 / 39916800.0,
                               1.0 / 362880.0,          -1.0 / 5040.0,          1.0 / 120.0,        -1.0 / 6.0};
-  static const double cc[] = {1.0 / 20922789888000.0, -1.0 / 87178291200.0, 1.0 / 479001600.0, -1.0 / 3628800.0,
-                              1.0 / 40320.0,          -1.0 / 720.0,         1.0 / 24.0,        -0.5,
+  static const double cc[] = {1.0 / 20922789888000.0,
+                              -1.0 / 87178291200.0,
+                              1.0 / 479001600.0,
+                              -1.0 / 3628800.0,
+                              1.0 / 40320.0,
+                              -1.0 / 720.0,
+                              1.0 / 24.0,
+                              -0.5,
                               1.0};
   const double s = std::fma(horner(sc, z) * z, r, r);
   const double c = horner(cc, z);

@@ -30,11 +30,7 @@ std::optional<std::string> Metadata::string(const std::string& key) const {
 const std::vector<std::string>* Metadata::strings(const std::string& key) const {
   return get<std::vector<std::string>>(*this, key);
 }
-const std::vector<double>* Metadata::numbers(const std::string& key) const {
-  return get<std::vector<double>>(*this, key);
-}
-const std::vector<int64_t>* Metadata::integers(const std::string& key) const {
-  return get<std::vector<int64_t>>(*this, key);
-}
+const std::vector<double>* Metadata::numbers(const std::string& key) const { return get<std::vector<double>>(*this, key); }
+const std::vector<int64_t>* Metadata::integers(const std::string& key) const { return get<std::vector<int64_t>>(*this, key); }
 
 }  // namespace raison

@@ -67,14 +67,13 @@ class [[nodiscard]] Result {
 #define RAISON_CONCAT_(a, b) a##b
 #define RAISON_CONCAT(a, b) RAISON_CONCAT_(a, b)
 // Evaluate a Status (or Result); on error return it from the enclosing function.
-#define RAISON_RETURN_IF_ERROR(expr)              \
-  do {                                            \
-    if (auto raison_s_ = (expr); !raison_s_.ok()) \
-      return raison_s_.error();                   \
+#define RAISON_RETURN_IF_ERROR(expr)                                        \
+  do {                                                                      \
+    if (auto raison_s_ = (expr); !raison_s_.ok()) return raison_s_.error(); \
   } while (0)
 // RAISON_ASSIGN(auto file, MappedFile::open(path)): unwrap a Result, or return its error.
 #define RAISON_ASSIGN(decl, expr) RAISON_ASSIGN_(RAISON_CONCAT(raison_r_, __LINE__), decl, expr)
-#define RAISON_ASSIGN_(tmp, decl, expr)   \
-  auto tmp = (expr);                      \
-  if (!tmp.ok()) return tmp.error();      \
+#define RAISON_ASSIGN_(tmp, decl, expr) \
+  auto tmp = (expr);                    \
+  if (!tmp.ok()) return tmp.error();    \
   decl = std::move(tmp).value()

@@ -23,12 +23,12 @@ class Rng {
  public:
   explicit Rng(uint64_t seed, uint64_t stream = 0, uint64_t cursor = 0) : seed_(seed), stream_(stream), cursor_(cursor) {}
   uint64_t next_u64();
-  double uniform();                      // [0, 1), 53 bits
-  uint64_t below(uint64_t n);            // uniform in [0, n), n >= 1; exact (rejection)
+  double uniform();            // [0, 1), 53 bits
+  uint64_t below(uint64_t n);  // uniform in [0, n), n >= 1; exact (rejection)
   int64_t between(int64_t lo, int64_t hi) { return lo + static_cast<int64_t>(below(static_cast<uint64_t>(hi - lo + 1))); }
-  double normal();                       // standard normal by Box-Muller with our own log/sin/cos: same bits on every CPU
+  double normal();  // standard normal by Box-Muller with our own log/sin/cos: same bits on every CPU
   template <class T>
-  void shuffle(T& items) {               // Fisher-Yates from the back
+  void shuffle(T& items) {  // Fisher-Yates from the back
     for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[below(i)]);
   }
   uint64_t seed() const { return seed_; }

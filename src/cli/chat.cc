@@ -203,8 +203,8 @@ class Chat {
       options_.system = rest;
       clear();
       put(rest.empty() ? "No system message; the conversation begins anew.\n"
-                       : plain() ? "The system message has no use without a chat template.\n"
-                                 : "System message set; the conversation begins anew.\n");
+          : plain()    ? "The system message has no use without a chat template.\n"
+                       : "System message set; the conversation begins anew.\n");
     } else {
       put("No command " + terminal_safe(name) + "; /help lists them.\n");
     }

@@ -16,8 +16,8 @@ struct RunOptions {
 };
 
 // Tokens of a prompt: by the chat template, or plain if `raw` or there is none.
-Result<std::vector<int32_t>> prompt_tokens(const TextSide& text, const nlohmann::ordered_json& messages, const std::string& last,
-                                           bool raw);
+Result<std::vector<int32_t>> prompt_tokens(const TextSide& text, const nlohmann::ordered_json& messages,
+                                           const std::string& last, bool raw);
 Result<int> run_chat(LoadedModel& model, Engine& engine, RunOptions options);
 
 }  // namespace raison::cli

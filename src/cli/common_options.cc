@@ -37,7 +37,8 @@ CLI::Option* add_threads_option(CLI::App* command, int* threads) {
 
 CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const std::string& fallback) {
   *type = fallback;
-  return command->add_option("--cache-type", *type, fmt::format("Type of the KV cache: f32, f16 or bf16 (default: {})", fallback))
+  return command
+      ->add_option("--cache-type", *type, fmt::format("Type of the KV cache: f32, f16 or bf16 (default: {})", fallback))
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->type_name("TYPE");
 }

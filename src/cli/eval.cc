@@ -88,8 +88,9 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_option("--json", options->json, "Write the figures to this file too")->type_name("F");
   add_cache_type_option(command, &options->cache_type, "f32");
   add_threads_option(command, &options->threads);
-  command->footer("The same seed gives the same figures on any machine and with any number of threads.\n\n"
-                  "Example:\n  raison eval models/countdown-base countdown --samples 256");
+  command->footer(
+      "The same seed gives the same figures on any machine and with any number of threads.\n\n"
+      "Example:\n  raison eval models/countdown-base countdown --samples 256");
   command->callback([options, &action] { action = [options] { return run_eval(*options); }; });
 }
 

@@ -32,7 +32,8 @@ void model_lines(const ModelInfo& m, std::string* out) {
   line(out, "context", fmt::format("{} positions", grouped(m.context_length)));
   line(out, "layers", fmt::format("{}, hidden {}, feed-forward {}", m.layers, m.hidden, m.feed_forward));
   line(out, "heads", fmt::format("{} query, {} key-value, {} wide", m.q_heads, m.kv_heads, m.head_dim));
-  line(out, "vocabulary", fmt::format("{} rows, embeddings {}", grouped(m.vocab), m.tied_embeddings ? "tied to the head" : "apart from the head"));
+  line(out, "vocabulary",
+       fmt::format("{} rows, embeddings {}", grouped(m.vocab), m.tied_embeddings ? "tied to the head" : "apart from the head"));
 }
 
 }  // namespace
@@ -48,29 +49,34 @@ std::string inspection_text(const Inspection& i) {
     line(&out, "architecture", i.hf_class.empty() ? i.architecture : fmt::format("{} ({})", i.architecture, i.hf_class));
   if (!i.unsupported.empty()) line(&out, "runs here", "no: " + i.unsupported);
   if (i.parameters > 0)
-    line(&out, i.info ? "parameters" : "elements", fmt::format("{} ({})", grouped(i.parameters), human_count(static_cast<double>(i.parameters))));
+    line(&out, i.info ? "parameters" : "elements",
+         fmt::format("{} ({})", grouped(i.parameters), human_count(static_cast<double>(i.parameters))));
   bool first = true;
   for (const TypeCount& t : i.types) {
     line(&out, first ? "tensors" : "",
-         fmt::format("{} of {}, {} values, {}", t.tensors, t.type, grouped(t.elements), human_bytes(static_cast<double>(t.bytes))));
+         fmt::format("{} of {}, {} values, {}", t.tensors, t.type, grouped(t.elements),
+                     human_bytes(static_cast<double>(t.bytes))));
     first = false;
   }
   if (i.info) model_lines(*i.info, &out);
   if (i.tokenizer) {
-    line(&out, "tokenizer", fmt::format("{}, {} entries{}{}", i.tokenizer->kind, grouped(i.tokenizer->vocabulary),
-                                        i.tokenizer->bos.empty() ? "" : ", begins with " + i.tokenizer->bos,
-                                        i.tokenizer->eos.empty() ? "" : ", ends with " + i.tokenizer->eos));
+    line(&out, "tokenizer",
+         fmt::format("{}, {} entries{}{}", i.tokenizer->kind, grouped(i.tokenizer->vocabulary),
+                     i.tokenizer->bos.empty() ? "" : ", begins with " + i.tokenizer->bos,
+                     i.tokenizer->eos.empty() ? "" : ", ends with " + i.tokenizer->eos));
     line(&out, "template", template_words(*i.tokenizer));
     line(&out, "think tokens", i.tokenizer->think_tokens ? "<think> and </think> are single tokens" : "none");
   } else if (!i.tokenizer_problem.empty()) {
     line(&out, "tokenizer", "unusable: " + i.tokenizer_problem);
   }
-  line(&out, "on disk", fmt::format("{} in {} file{}", human_bytes(static_cast<double>(i.disk_bytes)), i.files, i.files == 1 ? "" : "s"));
+  line(&out, "on disk",
+       fmt::format("{} in {} file{}", human_bytes(static_cast<double>(i.disk_bytes)), i.files, i.files == 1 ? "" : "s"));
   if (i.memory_bytes) {
     const int64_t per_token = cache_bytes_per_token(*i.info, 2);
-    line(&out, "in memory", fmt::format("{} of weights, and {} of f16 cache per token ({} for the whole context)",
-                                        human_bytes(static_cast<double>(*i.memory_bytes)), human_bytes(static_cast<double>(per_token)),
-                                        human_bytes(static_cast<double>(per_token) * static_cast<double>(i.info->context_length))));
+    line(&out, "in memory",
+         fmt::format("{} of weights, and {} of f16 cache per token ({} for the whole context)",
+                     human_bytes(static_cast<double>(*i.memory_bytes)), human_bytes(static_cast<double>(per_token)),
+                     human_bytes(static_cast<double>(per_token) * static_cast<double>(i.info->context_length))));
   }
   return out;
 }
@@ -144,10 +150,14 @@ Result<int> run_inspect(const InspectOptions& options) {
 void add_inspect(CLI::App& app, Action& action) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = app.add_subcommand("inspect", "Say what a model file or folder is");
-  command->add_option("PATH", options->path, "Model folder, GGUF or safetensors file, or tokenizer folder (default: the bundled model)")
+  command
+      ->add_option("PATH", options->path,
+                   "Model folder, GGUF or safetensors file, or tokenizer folder (default: the bundled model)")
       ->type_name("FILE|DIR");
   command->add_flag("--json", options->json, "Print JSON");
-  command->footer("Reads headers and configs only, never the weights.\n\nExamples:\n  raison inspect model.gguf\n  raison inspect model/ --json");
+  command->footer(
+      "Reads headers and configs only, never the weights.\n\nExamples:\n  raison inspect model.gguf\n  raison inspect model/ "
+      "--json");
   command->callback([options, &action] { action = [options] { return run_inspect(*options); }; });
 }
 

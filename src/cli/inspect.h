@@ -21,22 +21,22 @@ struct TokenizerFacts {
   int64_t vocabulary = 0;
   std::string bos, eos;
   bool has_template = false;
-  bool think_tokens = false;       // <think> and </think> are single tokens
+  bool think_tokens = false;          // <think> and </think> are single tokens
   bool prompt_opens_thought = false;  // the template's prompt ends inside <think>
   bool template_knows_thought = false;
-  std::string template_problem;    // why it could not be read or rendered
+  std::string template_problem;  // why it could not be read or rendered
 };
 
 struct Inspection {
-  std::string path, format;        // "HF folder", "GGUF v3", "safetensors file", "tokenizer folder"
-  std::string name;                // what the file calls itself, may be empty
-  std::string title;               // our honest name: "Qwen2 1.5B"
-  std::string remark;              // e.g. that a distill is not R1 itself
+  std::string path, format;  // "HF folder", "GGUF v3", "safetensors file", "tokenizer folder"
+  std::string name;          // what the file calls itself, may be empty
+  std::string title;         // our honest name: "Qwen2 1.5B"
+  std::string remark;        // e.g. that a distill is not R1 itself
   std::string architecture, hf_class;
-  std::optional<ModelInfo> info;   // of an architecture known here
-  std::string unsupported;         // why raison cannot run it, empty if it can
+  std::optional<ModelInfo> info;  // of an architecture known here
+  std::string unsupported;        // why raison cannot run it, empty if it can
   int64_t parameters = 0;
-  std::vector<TypeCount> types;    // biggest first
+  std::vector<TypeCount> types;  // biggest first
   uint64_t tensor_bytes = 0, disk_bytes = 0;
   int64_t files = 0;
   std::optional<uint64_t> memory_bytes;  // weights as raison keeps them

@@ -30,10 +30,15 @@ constexpr std::array kKnown = {
 };
 
 std::string family_name(const std::string& architecture) {
-  static const std::map<std::string, std::string> names = {
-      {"llama", "Llama"},         {"qwen2", "Qwen2"},       {"qwen3", "Qwen3"},           {"qwen3moe", "Qwen3-MoE"},
-      {"qwen3_moe", "Qwen3-MoE"}, {"deepseek2", "DeepSeek"}, {"deepseek_v2", "DeepSeek-V2"}, {"deepseek_v3", "DeepSeek-V3"},
-      {"kimi_k2", "Kimi-K2"}};
+  static const std::map<std::string, std::string> names = {{"llama", "Llama"},
+                                                           {"qwen2", "Qwen2"},
+                                                           {"qwen3", "Qwen3"},
+                                                           {"qwen3moe", "Qwen3-MoE"},
+                                                           {"qwen3_moe", "Qwen3-MoE"},
+                                                           {"deepseek2", "DeepSeek"},
+                                                           {"deepseek_v2", "DeepSeek-V2"},
+                                                           {"deepseek_v3", "DeepSeek-V3"},
+                                                           {"kimi_k2", "Kimi-K2"}};
   const auto it = names.find(architecture);
   return it != names.end() ? it->second : architecture.empty() ? "unknown architecture" : architecture;
 }
@@ -65,7 +70,8 @@ void count_types(const TensorSource& source, Inspection* out) {
 uint64_t memory_of(const TensorSource& source) {
   uint64_t bytes = 0;
   for (const TensorInfo& t : source.tensors()) {
-    const bool packable = t.known_type && (t.type == DType::F32 || t.type == DType::F16 || t.type == DType::BF16 || t.type == DType::Q8_0);
+    const bool packable =
+        t.known_type && (t.type == DType::F32 || t.type == DType::F16 || t.type == DType::BF16 || t.type == DType::Q8_0);
     if (t.shape.size() == 2 && packable)
       bytes += static_cast<uint64_t>(panel_count(t.shape[0]) * panel_bytes(t.type, t.shape[1]));
     else
@@ -130,7 +136,8 @@ Result<Inspection> inspect_model(const std::string& path) {
     out.name = files.gguf->metadata().string("general.name").value_or("");
     out.architecture = files.gguf->metadata().string("general.architecture").value_or("");
   } else if (files.config.is_object()) {
-    out.architecture = files.config.value("model_type", nlohmann::json()).is_string() ? files.config["model_type"].get<std::string>() : "";
+    out.architecture =
+        files.config.value("model_type", nlohmann::json()).is_string() ? files.config["model_type"].get<std::string>() : "";
     const auto classes = files.config.find("architectures");
     if (classes != files.config.end() && classes->is_array() && !classes->empty() && (*classes)[0].is_string())
       out.hf_class = (*classes)[0].get<std::string>();
@@ -175,7 +182,8 @@ std::pair<std::string, std::string> honest_name(const std::string& architecture,
   const bool dense = architecture == "llama" || architecture == "qwen2" || architecture == "qwen3";
   if (r1_markers && dense)
     return {fmt::format("{} with DeepSeek-R1's turn markers: an R1 distill", name),
-            fmt::format("a distill is a {} taught on R1's answers; R1 itself is a mixture of experts of 671B", family_name(architecture))};
+            fmt::format("a distill is a {} taught on R1's answers; R1 itself is a mixture of experts of 671B",
+                        family_name(architecture))};
   return {name, ""};
 }
 

@@ -27,9 +27,8 @@ std::string table_row(const LoadedModel& m, size_t at, int32_t token, const floa
   std::vector<int32_t> order(static_cast<size_t>(vocab));
   std::iota(order.begin(), order.end(), 0);
   const auto count = std::min<int64_t>(5, vocab);
-  std::partial_sort(order.begin(), order.begin() + count, order.end(), [&](int32_t a, int32_t b) {
-    return row[a] != row[b] ? row[a] > row[b] : a < b;
-  });
+  std::partial_sort(order.begin(), order.begin() + count, order.end(),
+                    [&](int32_t a, int32_t b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });
   std::string line = fmt::format("{:>5}  {:>6} {:<12}", at, token, name_of(m, token));
   for (int64_t i = 0; i < count; ++i) {
     const int32_t id = order[static_cast<size_t>(i)];
@@ -51,10 +50,9 @@ Result<int> run_logits(const LogitsOptions& options) {
                                options.position_offset));
   if (!options.out.empty()) {
     const auto rows = static_cast<int64_t>(tokens.size());
-    RAISON_RETURN_IF_ERROR(write_safetensors(options.out,
-                                             {{"logits", DType::F32, {rows, vocab}, logits.data()},
-                                              {"tokens", DType::I32, {rows}, tokens.data()}},
-                                             {{"model", m->files.path}, {"cache_type", options.cache_type}}));
+    RAISON_RETURN_IF_ERROR(write_safetensors(
+        options.out, {{"logits", DType::F32, {rows, vocab}, logits.data()}, {"tokens", DType::I32, {rows}, tokens.data()}},
+        {{"model", m->files.path}, {"cache_type", options.cache_type}}));
     put(fmt::format("{}: logits F32 [{}, {}], tokens I32 [{}]; cache {}, kernels {}\n", options.out, rows, vocab, rows,
                     options.cache_type, m->kernels->name));
     return 0;

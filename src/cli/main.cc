@@ -66,7 +66,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(0, 1);
   app.formatter(std::make_shared<PlainHelp>());  // before the subcommands, which inherit it
   app.footer(
-      "Examples:\n  raison demo                        meet the bundled model\n  raison run model/ -p \"Hello\"       one answer\n"
+      "Examples:\n  raison demo                        meet the bundled model\n  raison run model/ -p \"Hello\"       one "
+      "answer\n"
       "  raison run model.gguf              a chat\n  raison COMMAND --help              what a command can do");
   bool version = false;
   app.add_flag("--version", version, "Print version, kernels chosen and CPU");
@@ -88,9 +89,7 @@ int run(int argc, char** argv) {
     while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
     put(at->help(at == &app ? "" : "raison"));
     return output_status().ok() ? 0 : fail(output_status().message(), 1);
-  } catch (const CLI::ParseError& e) {
-    return fail(one_line(e.what()) + "; see " + command_path(app) + " --help", 2);
-  }
+  } catch (const CLI::ParseError& e) { return fail(one_line(e.what()) + "; see " + command_path(app) + " --help", 2); }
   if (version) action = print_version;
   if (!action) {
     put(app.help());
@@ -109,9 +108,7 @@ int main(int argc, char** argv) {
   raison::cli::secure_standard_streams();
   try {
     return raison::cli::run(argc, argv);
-  } catch (const std::bad_alloc&) {
-    return raison::cli::fail("out of memory", 1);
-  } catch (const std::exception& e) {
+  } catch (const std::bad_alloc&) { return raison::cli::fail("out of memory", 1); } catch (const std::exception& e) {
     return raison::cli::fail(std::string("internal: ") + e.what(), 1);
   }
 }

@@ -60,14 +60,13 @@ Result<int> run_perplexity(const PerplexityOptions& options) {
   RAISON_ASSIGN(std::vector<int32_t> tokens, m->text.tokenizer->encode(text, {true, false}));
   RAISON_RETURN_IF_ERROR([&]() -> Status {
     for (int32_t id : tokens)
-      if (id >= m->model->info().vocab) return error("{}: the tokenizer gives id {}, beyond the model's vocabulary", options.model, id);
+      if (id >= m->model->info().vocab)
+        return error("{}: the tokenizer gives id {}, beyond the model's vocabulary", options.model, id);
     return {};
   }());
   // A tokenizer that puts a BOS in front of a text has it in front of every window, unscored.
   std::optional<int32_t> bos;
-  if (!tokens.empty() && m->text.tokenizer->bos() == std::optional<TokenId>(tokens[0])) {
-    bos = tokens[0];
-  }
+  if (!tokens.empty() && m->text.tokenizer->bos() == std::optional<TokenId>(tokens[0])) { bos = tokens[0]; }
   const size_t first = bos ? 1 : 0, scored = tokens.size() - first;
   if (tokens.size() < 2) return error("{}: too short, at least two tokens are needed", options.file);
   const auto step = static_cast<size_t>(window - (bos ? 1 : 0));
@@ -81,8 +80,8 @@ Result<int> run_perplexity(const PerplexityOptions& options) {
     RAISON_ASSIGN(const Sum sum, score_window(*m, tokens, begin, end, bos, cache));
     total.nll += sum.nll;
     total.tokens += sum.tokens;
-    put(fmt::format("window {:>4}: {:>5} scored, NLL {:.6f}, perplexity {:.4f}; so far {:.4f}\n", (begin - first) / step + 1, sum.tokens,
-                    sum.mean(), std::exp(sum.mean()), std::exp(total.mean())));
+    put(fmt::format("window {:>4}: {:>5} scored, NLL {:.6f}, perplexity {:.4f}; so far {:.4f}\n", (begin - first) / step + 1,
+                    sum.tokens, sum.mean(), std::exp(sum.mean()), std::exp(total.mean())));
   }
   put(fmt::format("NLL per token {:.6f}, perplexity {:.4f} over {} scored tokens\n", total.mean(), std::exp(total.mean()),
                   total.tokens));
@@ -101,8 +100,9 @@ void add_perplexity(CLI::App& app, Action& action) {
       ->type_name("N");
   add_cache_type_option(command, &options->cache_type, "f32");
   add_threads_option(command, &options->threads);
-  command->footer("Windows do not overlap; every token but a window's first is scored.\n\nExample:\n"
-                  "  raison perplexity model/ wiki.txt --ctx 1024");
+  command->footer(
+      "Windows do not overlap; every token but a window's first is scored.\n\nExample:\n"
+      "  raison perplexity model/ wiki.txt --ctx 1024");
   command->callback([options, &action] { action = [options] { return run_perplexity(*options); }; });
 }
 

@@ -55,8 +55,8 @@ void add_render(CLI::App& app, Action& action) {
   command->add_option("MODEL", options->model, "Model folder, tokenizer folder or GGUF file")->required();
   CLI::Option* prompt = command->add_option("-p,--prompt", options->input.text, "What the user says")->type_name("TEXT");
   CLI::Option* file = command->add_option("-f,--file", options->input.file, "Read it from a file")->type_name("FILE");
-  CLI::Option* messages = command->add_option("--messages", options->messages, "A JSON file with a list of messages")
-                              ->type_name("FILE.json");
+  CLI::Option* messages =
+      command->add_option("--messages", options->messages, "A JSON file with a list of messages")->type_name("FILE.json");
   CLI::Option* system = command->add_option("--system", options->system, "System message")->type_name("TEXT");
   command->add_flag("--no-generation-prompt", options->no_generation_prompt, "Do not open the assistant's turn");
   file->excludes(prompt);

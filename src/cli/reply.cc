@@ -25,8 +25,13 @@ std::string rate(double count, double seconds) {
 }  // namespace
 
 ReplyPrinter::ReplyPrinter(const Tokenizer& tokenizer, const std::vector<int32_t>& prompt, bool trim)
-    : tokenizer_(tokenizer), ids_(think_ids(tokenizer)), decoder_(tokenizer, true), trim_(trim),
-      style_(stdout_has_style()), terminal_(stdout_is_terminal()), trim_segment_(trim) {
+    : tokenizer_(tokenizer),
+      ids_(think_ids(tokenizer)),
+      decoder_(tokenizer, true),
+      trim_(trim),
+      style_(stdout_has_style()),
+      terminal_(stdout_is_terminal()),
+      trim_segment_(trim) {
   // The decoder sees the prompt first, so that a continuation keeps the space that a reply from nothing would lose.
   for (int32_t id : prompt) (void)decoder_.push(id);
   (void)decoder_.flush();
@@ -132,7 +137,7 @@ Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std
     if (event.finish != FinishReason::None) reply.finish = event.finish;
     if (event.token < 0 || done) return;
     reply.tokens.push_back(event.token);
-    if (event.finish == FinishReason::Stop) return;  // an end token is no text
+    if (event.finish == FinishReason::Stop) return;                    // an end token is no text
     if (printer.is_marker(event.token)) printer.print(stop.finish());  // belongs before the marker
     printer.print(stop.push(printer.push(event.token)));
     if (stop.stopped()) {
@@ -176,10 +181,10 @@ std::string thought_line(int64_t tokens, double seconds, bool open) {
 std::string stats_line(const Reply& reply) {
   const auto made = static_cast<int64_t>(reply.tokens.size());
   // The first token comes with the prompt's pass; the others are decoded one by one.
-  std::string line = fmt::format("prompt {}, {} · reply {}, {} · {:.2f} s", counted(reply.prompt_tokens, "token"),
-                                 rate(static_cast<double>(reply.prompt_tokens), reply.prompt_seconds), counted(made, "token"),
-                                 made > 1 ? rate(static_cast<double>(made - 1), reply.decode_seconds) : "- tokens/s",
-                                 reply.seconds);
+  std::string line =
+      fmt::format("prompt {}, {} · reply {}, {} · {:.2f} s", counted(reply.prompt_tokens, "token"),
+                  rate(static_cast<double>(reply.prompt_tokens), reply.prompt_seconds), counted(made, "token"),
+                  made > 1 ? rate(static_cast<double>(made - 1), reply.decode_seconds) : "- tokens/s", reply.seconds);
   if (reply.finish == FinishReason::Cancelled) line += " · interrupted";
   if (reply.context_full) {
     line += " · the context is full";

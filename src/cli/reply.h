@@ -18,14 +18,14 @@ struct ReplyRequest {
 };
 
 struct Reply {
-  std::vector<int32_t> tokens;      // all that were generated, an end token included
-  std::string text;                 // thought and answer as the model wrote them, "<think>...</think>..."; for the history
-  std::string answer;               // what follows the thought
+  std::vector<int32_t> tokens;  // all that were generated, an end token included
+  std::string text;             // thought and answer as the model wrote them, "<think>...</think>..."; for the history
+  std::string answer;           // what follows the thought
   FinishReason finish = FinishReason::None;
   int64_t prompt_tokens = 0, thought_tokens = 0;
-  double thought_seconds = 0, seconds = 0;         // seconds: the whole reply, prompt included
-  double prompt_seconds = 0, decode_seconds = 0;   // the engine's own clock
-  bool thought_open = false;  // the reply ended within its thought
+  double thought_seconds = 0, seconds = 0;        // seconds: the whole reply, prompt included
+  double prompt_seconds = 0, decode_seconds = 0;  // the engine's own clock
+  bool thought_open = false;                      // the reply ended within its thought
   bool context_full = false;
 };
 
@@ -55,8 +55,8 @@ class ReplyPrinter {
   StreamDecoder decoder_;
   const bool trim_, style_, terminal_;
   bool thinking_ = false;
-  bool thought_shown_ = false;   // something of the current thought was printed
-  bool segment_started_ = false; // something other than white space was printed since the last marker
+  bool thought_shown_ = false;    // something of the current thought was printed
+  bool segment_started_ = false;  // something other than white space was printed since the last marker
   bool trim_segment_ = false;
   bool line_start_ = true;
   int64_t thought_tokens_ = 0;

@@ -8,8 +8,8 @@
 
 namespace raison::cli {
 
-Result<std::vector<int32_t>> prompt_tokens(const TextSide& text, const nlohmann::ordered_json& messages, const std::string& last,
-                                           bool raw) {
+Result<std::vector<int32_t>> prompt_tokens(const TextSide& text, const nlohmann::ordered_json& messages,
+                                           const std::string& last, bool raw) {
   std::vector<int32_t> ids;
   if (raw || !text.chat_template) {
     RAISON_ASSIGN(ids, text.tokenizer->encode(last));
@@ -58,13 +58,10 @@ Result<int> run_command(const Command& command) {
   const bool chat = !command.input.has_text && command.input.file.empty() && stdin_is_terminal();
   RAISON_RETURN_IF_ERROR(resolve_sampling(options.sampling, {}));  // before any file is read
   std::string prompt;
-  if (!chat) {
-    RAISON_ASSIGN(prompt, read_text(command.input));
-  }
+  if (!chat) { RAISON_ASSIGN(prompt, read_text(command.input)); }
   RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads));
   const int64_t limit = m->model->info().context_length;
-  if (options.context > limit)
-    return error("--ctx {} is more than the model's context of {}", options.context, limit);
+  if (options.context > limit) return error("--ctx {} is more than the model's context of {}", options.context, limit);
   EngineOptions engine_options;
   engine_options.cache_type = cache_type_from(options.cache_type);
   engine_options.context = options.context;

@@ -74,8 +74,11 @@ void SamplingOptions::add_to(CLI::App* command) {
       ->check(whole_number())
       ->type_name("N")
       ->group(group);
-  command->add_option("--stop", stop, "Text that ends the reply; may be given several times")->type_name("TEXT")->group(group)
-      ->take_all()->expected(1);
+  command->add_option("--stop", stop, "Text that ends the reply; may be given several times")
+      ->type_name("TEXT")
+      ->group(group)
+      ->take_all()
+      ->expected(1);
 }
 
 std::string SamplingOptions::names() {

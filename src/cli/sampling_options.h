@@ -24,8 +24,8 @@ struct SamplingOptions {
 
 struct ResolvedSampling {
   SamplingParams params;
-  int64_t max_tokens = 0;  // 0: what the context holds
-  bool seed_drawn = false; // the seed is the clock's, not the user's
+  int64_t max_tokens = 0;   // 0: what the context holds
+  bool seed_drawn = false;  // the seed is the clock's, not the user's
 };
 // Without a word from user or model: temperature 0.6, top-p 0.95, as DeepSeek recommends for R1.
 Result<ResolvedSampling> resolve_sampling(const SamplingOptions& options, const GenerationDefaults& defaults);

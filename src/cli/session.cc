@@ -23,8 +23,8 @@ std::vector<fs::path> model_folders() {
   std::vector<fs::path> folders;
   if (const char* env = getenv("RAISON_MODELS"); env && *env) return {fs::path(env)};
   if (const fs::path exe = executable_folder(); !exe.empty()) {
-    folders.push_back(exe / "../../models");               // build/<preset>/raison in the source tree
-    folders.push_back(exe / "../share/raison/models");     // installed
+    folders.push_back(exe / "../../models");            // build/<preset>/raison in the source tree
+    folders.push_back(exe / "../share/raison/models");  // installed
     folders.push_back(exe / "models");
   }
   return folders;
@@ -50,17 +50,15 @@ void add_token_facts(TextSide* text) {
   }
 }
 
-Result<TextSide> text_from_hf(const std::string& path, const std::string& tokenizer_json,
-                              const std::string& tokenizer_config, const std::string& jinja) {
+Result<TextSide> text_from_hf(const std::string& path, const std::string& tokenizer_json, const std::string& tokenizer_config,
+                              const std::string& jinja) {
   TextSide text;
   text.path = path;
   if (tokenizer_json.empty())
     return error("{}: has no tokenizer.json, so text cannot be turned into tokens; add the model's tokenizer.json", path);
   RAISON_ASSIGN(const std::string json, read_file(tokenizer_json));
   std::string config, source;
-  if (!tokenizer_config.empty()) {
-    RAISON_ASSIGN(config, read_file(tokenizer_config));
-  }
+  if (!tokenizer_config.empty()) { RAISON_ASSIGN(config, read_file(tokenizer_config)); }
   RAISON_ASSIGN(text.tokenizer, Tokenizer::from_hf_json(json, config, tokenizer_json));
   std::string where = jinja;
   if (!jinja.empty()) {
@@ -127,8 +125,9 @@ Result<std::string> TextSide::render(const nlohmann::ordered_json& messages, boo
 }
 
 Result<TextSide> load_text_side(const ModelFiles& files) {
-  auto text = files.gguf ? text_from_gguf(files.path, files.gguf->metadata())
-                         : text_from_hf(files.path, files.tokenizer_json, files.tokenizer_config_json, files.chat_template_jinja);
+  auto text = files.gguf
+                  ? text_from_gguf(files.path, files.gguf->metadata())
+                  : text_from_hf(files.path, files.tokenizer_json, files.tokenizer_config_json, files.chat_template_jinja);
   if (text.ok())
     for (int64_t id : files.generation.eos_ids) add_id(&text->stop_ids, id);
   return text;

@@ -23,10 +23,10 @@ Result<std::string> resolve_model(const std::string& argument);
 // Tokenizer and chat template of a model (HF folder, GGUF file, or a folder with only a tokenizer).
 struct TextSide {
   std::string path;
-  std::shared_ptr<Tokenizer> tokenizer;        // never null
-  std::shared_ptr<ChatTemplate> chat_template; // null if the model has none
-  std::vector<int32_t> stop_ids;               // end-of-text and end-of-turn ids
-  std::string bos_text, eos_text;              // what templates call bos_token and eos_token
+  std::shared_ptr<Tokenizer> tokenizer;         // never null
+  std::shared_ptr<ChatTemplate> chat_template;  // null if the model has none
+  std::vector<int32_t> stop_ids;                // end-of-text and end-of-turn ids
+  std::string bos_text, eos_text;               // what templates call bos_token and eos_token
 
   // The prompt that the chat template makes of messages [{role, content}, ...].
   Result<std::string> render(const nlohmann::ordered_json& messages, bool generation_prompt = true) const;

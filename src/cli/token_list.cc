@@ -65,7 +65,8 @@ Result<std::vector<int32_t>> read_token_list(const std::string& argument) {
 Status check_tokens(const std::vector<int32_t>& tokens, int64_t vocab) {
   for (size_t i = 0; i < tokens.size(); ++i)
     if (tokens[i] >= vocab)
-      return error("token {} of the list is {}; the model's vocabulary has {} (ids 0 to {})", i + 1, tokens[i], vocab, vocab - 1);
+      return error("token {} of the list is {}; the model's vocabulary has {} (ids 0 to {})", i + 1, tokens[i], vocab,
+                   vocab - 1);
   return {};
 }
 

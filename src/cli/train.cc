@@ -89,8 +89,8 @@ Result<int> run_train(const TrainOptions& options) {
   progress.close();
   if (!end.ok()) return end.error();
   if (*end == RunEnd::Stopped) {
-    put(fmt::format("stopped after step {} of {}, checkpoint saved; --resume goes on with the same bits\n", session.steps_done(),
-                    recipe.steps));
+    put(fmt::format("stopped after step {} of {}, checkpoint saved; --resume goes on with the same bits\n",
+                    session.steps_done(), recipe.steps));
     return 130;
   }
   put(fmt::format("done: {} steps; model in {}, metrics in {}\n", session.steps_done(), session.model_folder(),
@@ -110,7 +110,9 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("RECIPE", options->recipe, "The recipe, a TOML file")->required()->type_name("RECIPE.toml");
   command->add_flag("--resume", options->resume, "Go on from the newest checkpoint, if there is one, to the same bits");
   command->add_option("--out", options->out, "Folder of the run (default: the recipe's)")->type_name("DIR");
-  command->add_option("--set", options->settings, "Change a value of the recipe, e.g. optimizer.lr=1e-4; may be given several times")
+  command
+      ->add_option("--set", options->settings,
+                   "Change a value of the recipe, e.g. optimizer.lr=1e-4; may be given several times")
       ->type_name("KEY=VALUE")
       ->take_all()
       ->expected(1);

@@ -20,7 +20,7 @@ struct Engine::Impl {
     std::vector<int32_t> tokens;  // prompt, then what was generated
     int64_t computed = 0;         // leading tokens whose K and V lie in the pages
     KvCache::Sequence pages;
-    int64_t limit = 0;            // tokens.size() at which it ends
+    int64_t limit = 0;  // tokens.size() at which it ends
     bool cancelled = false;
   };
 
@@ -88,8 +88,8 @@ struct Engine::Impl {
     const int64_t vocab = model.info().vocab;
     const auto prompt = std::span<const int32_t>(s.tokens).first(s.request.prompt.size());
     const auto generated = std::span<const int32_t>(s.tokens).subspan(s.request.prompt.size());
-    auto token = sample_token(std::span<const float>(logits, static_cast<size_t>(vocab)), prompt, generated,
-                              s.request.sampling, s.request.sample_index, s.tokens.size());
+    auto token = sample_token(std::span<const float>(logits, static_cast<size_t>(vocab)), prompt, generated, s.request.sampling,
+                              s.request.sample_index, s.tokens.size());
     if (!token.ok()) {
       event.finish = FinishReason::Error;
       event.error = token.message();
@@ -133,8 +133,7 @@ struct Engine::Impl {
     prefilled += now.prompt_tokens;
     (now.prompt_tokens > 0 ? prefill_time : decode_time) += seconds_since(start);
     for (const TokenEvent& e : events)
-      if (e.finish != FinishReason::None)
-        std::erase_if(running, [&](const auto& s) { return s->id == e.request; });
+      if (e.finish != FinishReason::None) std::erase_if(running, [&](const auto& s) { return s->id == e.request; });
     for (const TokenEvent& e : events) on_event(e);
     return {};
   }
@@ -250,9 +249,7 @@ Result<std::vector<float>> compute_logits(Model& model, Exec& exec, const Kernel
       begin += n;
     }
     return out;
-  } catch (const std::bad_alloc&) {
-    return error("out of memory computing the logits of {} tokens; give fewer", total);
-  }
+  } catch (const std::bad_alloc&) { return error("out of memory computing the logits of {} tokens; give fewer", total); }
 }
 
 }  // namespace raison

@@ -14,26 +14,26 @@ namespace raison {
 struct EngineOptions {
   DType cache_type = DType::F16;
   int page_size = 64;
-  int prefill_chunk = 512;      // prompt tokens of one sequence in one step
+  int prefill_chunk = 512;  // prompt tokens of one sequence in one step
   int64_t max_batch_tokens = 2048;
-  int max_sequences = 256;      // running at once; the others wait
-  int64_t context = 0;          // positions a sequence may use; 0 = the model's
+  int max_sequences = 256;  // running at once; the others wait
+  int64_t context = 0;      // positions a sequence may use; 0 = the model's
 };
 
 struct Request {
-  std::vector<int32_t> prompt;      // at least one token
+  std::vector<int32_t> prompt;  // at least one token
   SamplingParams sampling;
-  uint64_t sample_index = 0;        // which of the n samples of one prompt this is (keys the random numbers)
-  int64_t max_tokens = 0;           // generated tokens at most; 0 = what the context holds
-  std::vector<int32_t> stop_ids;    // end the sequence; the id itself is reported as its last token
+  uint64_t sample_index = 0;      // which of the n samples of one prompt this is (keys the random numbers)
+  int64_t max_tokens = 0;         // generated tokens at most; 0 = what the context holds
+  std::vector<int32_t> stop_ids;  // end the sequence; the id itself is reported as its last token
 };
 
 enum class FinishReason { None, Stop, Length, Cancelled, Error };
 
 struct TokenEvent {
   uint64_t request = 0;
-  int32_t token = -1;               // -1 only with an Error
-  float logprob = 0;                // of softmax(logits / temperature) before truncation, as the trainer computes it; T = 1 if greedy
+  int32_t token = -1;  // -1 only with an Error
+  float logprob = 0;   // of softmax(logits / temperature) before truncation, as the trainer computes it; T = 1 if greedy
   FinishReason finish = FinishReason::None;
   std::string error;
 };
@@ -44,7 +44,7 @@ class Engine {
   ~Engine();
   // Error: an empty prompt, a token out of range, a prompt longer than the context (with the numbers), bad sampling values.
   Result<uint64_t> submit(Request request);
-  void cancel(uint64_t request);    // its pages are free when this returns; a Cancelled event follows in the next step
+  void cancel(uint64_t request);  // its pages are free when this returns; a Cancelled event follows in the next step
   bool idle() const;
   // One forward pass; calls on_event for each token made, in order of submission. Error: out of memory, which leaves the
   // engine without requests.
@@ -52,9 +52,9 @@ class Engine {
   // Runs until idle.
   Status run(const std::function<void(const TokenEvent&)>& on_event);
   int64_t pages_in_use() const;
-  int64_t prefill_tokens() const;   // prompt tokens computed so far
-  double prefill_seconds() const;   // time of steps that held prompt tokens
-  double decode_seconds() const;    // time of steps that held none
+  int64_t prefill_tokens() const;  // prompt tokens computed so far
+  double prefill_seconds() const;  // time of steps that held prompt tokens
+  double decode_seconds() const;   // time of steps that held none
   int64_t context() const;
 
  private:

@@ -28,7 +28,7 @@ class KvCache {
     ~Sequence() { truncate(0); }
     // Makes room for positions 0 .. positions-1. Error: out of memory or over max_pages (with the numbers); nothing changes then.
     Status reserve(int64_t positions);
-    void truncate(int64_t positions);  // gives back pages past the last of `positions`
+    void truncate(int64_t positions);                        // gives back pages past the last of `positions`
     uint8_t* const* pages() const { return pages_.data(); }  // stable until the next reserve or truncate
 
    private:

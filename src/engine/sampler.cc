@@ -18,12 +18,12 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 // branches, so that every compiler can vectorise it and every CPU gives the same bits.
 void exponentials(const float* x, size_t n, float top, float* w) {
   for (size_t i = 0; i < n; ++i) {
-    const int32_t below = std::bit_cast<int32_t>(top - x[i]);  // >= 0: floats order as their bits do
+    const int32_t below = std::bit_cast<int32_t>(top - x[i]);                        // >= 0: floats order as their bits do
     const float c = -std::bit_cast<float>(below < 0x42AE0000 ? below : 0x42AE0000);  // 87.0f
     const float z = c * 0x1.715476p+0f + 12582912.0f;  // 1.5 * 2^23: rounds c / ln 2 to an integer in the low bits
     const float k = z - 12582912.0f;
     const float r = (c - k * 0x1.62e400p-1f) - k * 0x1.7f7d1cp-20f;  // the first product is exact
-    float p = 0x1.6c16c2p-10f;  // Taylor, |r| <= 0.347
+    float p = 0x1.6c16c2p-10f;                                       // Taylor, |r| <= 0.347
     p = p * r + 0x1.111112p-7f;
     p = p * r + 0x1.555556p-5f;
     p = p * r + 0x1.555556p-3f;
@@ -269,9 +269,8 @@ Result<std::vector<float>> process_logits(std::span<const float> logits, std::sp
   return out;
 }
 
-Result<int32_t> sample_token(std::span<const float> logits, std::span<const int32_t> prompt,
-                             std::span<const int32_t> generated, const SamplingParams& params, uint64_t sample,
-                             uint64_t position) {
+Result<int32_t> sample_token(std::span<const float> logits, std::span<const int32_t> prompt, std::span<const int32_t> generated,
+                             const SamplingParams& params, uint64_t sample, uint64_t position) {
   RAISON_ASSIGN(std::vector<float> x, penalised(logits, prompt, generated, params));
   if (params.temperature == 0) return checked_argmax(x);
   RAISON_ASSIGN(const Candidates c, truncated(std::move(x), params));

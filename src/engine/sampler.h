@@ -33,7 +33,7 @@ struct SamplingParams {
   float frequency_penalty = 0;   // [-100, 100], 0 = off
   int no_repeat_ngram = 0;       // 0 = off
   uint64_t seed = 0;
-  Status validate() const;       // one line naming the value and its bounds
+  Status validate() const;  // one line naming the value and its bounds
 };
 
 // The processed logits [vocab]; removed tokens are -inf. At temperature 0 the processors 1 to 3 only.
@@ -43,9 +43,8 @@ Result<std::vector<float>> process_logits(std::span<const float> logits, std::sp
 
 // The next token: the first id at which the running sum of probabilities exceeds uniform01(seed, sample, position).
 // `sample`: which of the samples of one prompt; `position`: of the new token in the sequence. Errors as above.
-Result<int32_t> sample_token(std::span<const float> logits, std::span<const int32_t> prompt,
-                             std::span<const int32_t> generated, const SamplingParams& params, uint64_t sample,
-                             uint64_t position);
+Result<int32_t> sample_token(std::span<const float> logits, std::span<const int32_t> prompt, std::span<const int32_t> generated,
+                             const SamplingParams& params, uint64_t sample, uint64_t position);
 
 // The largest logit, the lowest id among equals. Errors as above.
 Result<int32_t> argmax_token(std::span<const float> logits);

@@ -104,8 +104,7 @@ class GgufParser {
 
   Result<std::string> text(const char* what, uint64_t most) {
     RAISON_ASSIGN(const uint64_t n, read<uint64_t>(what));
-    if (n > left())
-      return bad("truncated or damaged: {} at byte {} claims {} bytes, {} are left", what, at_, n, left());
+    if (n > left()) return bad("truncated or damaged: {} at byte {} claims {} bytes, {} are left", what, at_, n, left());
     if (n > most) return bad("{} at byte {} has {} bytes, more than {}", what, at_, n, most);
     std::string s(reinterpret_cast<const char*>(file_->data() + at_), n);
     at_ += n;
@@ -188,8 +187,7 @@ class GgufParser {
       if (auto* s = std::get_if<std::string>(&v)) strings.push_back(std::move(*s));
       if (auto* x = std::get_if<int64_t>(&v)) integers.push_back(*x);
       if (auto* u = std::get_if<uint64_t>(&v)) {
-        if (*u > static_cast<uint64_t>(INT64_MAX))
-          return bad("key {} holds {}, which is too large", printable(key), *u);
+        if (*u > static_cast<uint64_t>(INT64_MAX)) return bad("key {} holds {}, which is too large", printable(key), *u);
         integers.push_back(static_cast<int64_t>(*u));
       }
       if (auto* d = std::get_if<double>(&v)) numbers.push_back(*d);
@@ -209,10 +207,8 @@ class GgufParser {
   Status tensor() {
     TensorInfo t;
     RAISON_ASSIGN(t.name, text("a tensor's name", kMaxName));
-    if (t.name.empty() || !valid_utf8(t.name))
-      return bad("a tensor's name before byte {} is empty or not valid UTF-8", at_);
-    if (!out_->index_.emplace(t.name, out_->tensors_.size()).second)
-      return bad("tensor {} occurs twice", printable(t.name));
+    if (t.name.empty() || !valid_utf8(t.name)) return bad("a tensor's name before byte {} is empty or not valid UTF-8", at_);
+    if (!out_->index_.emplace(t.name, out_->tensors_.size()).second) return bad("tensor {} occurs twice", printable(t.name));
     RAISON_ASSIGN(const uint32_t dims, read<uint32_t>("a tensor's dimensions"));
     if (dims < 1 || dims > 4) return bad("tensor {} has {} dimensions; 1 to 4 are possible", printable(t.name), dims);
     uint64_t elements = 1;
@@ -259,8 +255,8 @@ class GgufParser {
       if (t.offset % alignment != 0)
         return bad("tensor {} lies at offset {}, no multiple of {}", printable(t.name), t.offset, alignment);
       if (t.offset > room || t.bytes > room - t.offset)
-        return bad("truncated: tensor {} needs bytes {} to {} of the data, the file holds {}", printable(t.name),
-                   t.offset, t.offset + std::min(t.bytes, UINT64_MAX - t.offset), room);
+        return bad("truncated: tensor {} needs bytes {} to {} of the data, the file holds {}", printable(t.name), t.offset,
+                   t.offset + std::min(t.bytes, UINT64_MAX - t.offset), room);
       spans.emplace_back(t.offset, t.offset + t.bytes);
       t.offset += data;
       t.data = file_->data() + t.offset;

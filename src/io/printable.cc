@@ -14,11 +14,7 @@ std::string printable(std::string_view text, size_t most) {
 bool valid_utf8(std::string_view s) {
   for (size_t i = 0; i < s.size();) {
     const auto c = static_cast<uint8_t>(s[i]);
-    const size_t n = c < 0x80                  ? 1
-                     : (c >= 0xC2 && c < 0xE0) ? 2
-                     : (c & 0xF0) == 0xE0      ? 3
-                     : (c >= 0xF0 && c < 0xF5) ? 4
-                                               : 0;
+    const size_t n = c < 0x80 ? 1 : (c >= 0xC2 && c < 0xE0) ? 2 : (c & 0xF0) == 0xE0 ? 3 : (c >= 0xF0 && c < 0xF5) ? 4 : 0;
     if (n == 0 || n > s.size() - i) return false;
     for (size_t j = 1; j < n; ++j)
       if ((static_cast<uint8_t>(s[i + j]) & 0xC0) != 0x80) return false;

@@ -70,8 +70,7 @@ struct SafetensorsParser {
     uint64_t header;
     std::memcpy(&header, file->data(), 8);
     if (header > kMaxHeader) return bad("not a safetensors file, or damaged: its header claims {} bytes", header);
-    if (header > file->size() - 8)
-      return bad("truncated: the header claims {} bytes, {} are there", header, file->size() - 8);
+    if (header > file->size() - 8) return bad("truncated: the header claims {} bytes, {} are there", header, file->size() - 8);
     data_start = 8 + header;
     data_bytes = file->size() - data_start;
     const char* text = reinterpret_cast<const char*>(file->data()) + 8;
@@ -117,8 +116,7 @@ struct SafetensorsParser {
     }
     if (span[0] > span[1]) return bad("tensor {} ends before it begins", printable(name));
     if (span[1] > data_bytes)
-      return bad("truncated: tensor {} needs {} bytes of data, the file holds {}", printable(name), span[1],
-                 data_bytes);
+      return bad("truncated: tensor {} needs {} bytes of data, the file holds {}", printable(name), span[1], data_bytes);
     RAISON_RETURN_IF_ERROR(set_type(&t, elements, span[1] - span[0]));
     t.bytes = span[1] - span[0];
     t.offset = data_start + span[0];
@@ -159,8 +157,7 @@ struct SafetensorsParser {
     for (size_t i = 0; i < out->tensors_.size(); ++i) {
       const TensorInfo& t = out->tensors_[i];
       if (t.offset < at) return bad("damaged: tensor {} overlaps another", printable(t.name));
-      if (t.offset > at)
-        return bad("damaged: {} bytes before tensor {} belong to none", t.offset - at, printable(t.name));
+      if (t.offset > at) return bad("damaged: {} bytes before tensor {} belong to none", t.offset - at, printable(t.name));
       at = t.offset + t.bytes;
       out->index_[t.name] = i;
     }
@@ -206,8 +203,7 @@ Result<std::shared_ptr<ShardedSafetensors>> ShardedSafetensors::open_folder(cons
       if (!opened.ok()) return error("{} (named by model.safetensors.index.json)", opened.message());
       for (const std::string& name : names)
         if (!(*opened)->find(name))
-          return error("{}: tensor {} is not in {}, where the index puts it", index_path, printable(name),
-                       printable(file));
+          return error("{}: tensor {} is not in {}, where the index puts it", index_path, printable(name), printable(file));
       out->files_.push_back(*opened);
     }
   }
@@ -228,8 +224,7 @@ const TensorInfo* ShardedSafetensors::find(const std::string& name) const {
 Status write_safetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
                          const std::map<std::string, std::string>& metadata) {
   for (const auto& [key, value] : metadata)
-    if (!valid_utf8(key) || !valid_utf8(value))
-      return error("{}: metadata {} is not valid UTF-8", path, printable(key));
+    if (!valid_utf8(key) || !valid_utf8(value)) return error("{}: metadata {} is not valid UTF-8", path, printable(key));
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t at = 0;
@@ -242,8 +237,7 @@ Status write_safetensors(const std::string& path, const std::vector<TensorToWrit
         return error("{}: tensor {} has an impossible shape", path, printable(t.name));
     const auto bytes = row_bytes(t.type, elements);
     if (!bytes || dtype_info(t.type).block_elements != 1)
-      return error("{}: tensor {} of type {} cannot be written as safetensors", path, printable(t.name),
-                   dtype_name(t.type));
+      return error("{}: tensor {} of type {} cannot be written as safetensors", path, printable(t.name), dtype_name(t.type));
     if (t.name == "__metadata__" || !valid_utf8(t.name))
       return error("{}: a tensor cannot be named {}", path, printable(t.name));
     if (!names.insert(t.name).second) return error("{}: tensor {} is given twice", path, printable(t.name));

@@ -24,8 +24,7 @@ Result<std::vector<float>> read_f32(const TensorInfo& t) {
     }
     return out;
   }
-  if (!out.empty())
-    dequantize_row(t.type, t.data, out.data(), t.elements());  // rows hold whole blocks, so all rows are one
+  if (!out.empty()) dequantize_row(t.type, t.data, out.data(), t.elements());  // rows hold whole blocks, so all rows are one
   return out;
 }
 

@@ -24,8 +24,7 @@ bool os_saves(unsigned mask) {
   return (lo & mask) == mask;
 }
 bool cpu_has_avx2() {
-  return os_saves(0x6) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
+  return os_saves(0x6) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
 bool cpu_has_avx512() {
   return os_saves(0xE6) && cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -60,7 +59,9 @@ Result<const KernelTable*> select_kernels(Isa isa) {
       return error("RAISON_ISA=avx2: this CPU or build has no AVX2 with FMA; use ref, or leave RAISON_ISA unset");
     case Isa::Avx512:
       if (const KernelTable* t = avx512_kernels()) return t;
-      return error("RAISON_ISA=avx512: this CPU or build has no AVX-512 (F, BW, DQ, VL, VNNI); use avx2 or ref, or leave RAISON_ISA unset");
+      return error(
+          "RAISON_ISA=avx512: this CPU or build has no AVX-512 (F, BW, DQ, VL, VNNI); use avx2 or ref, or leave RAISON_ISA "
+          "unset");
     case Isa::Auto: break;
   }
   if (const KernelTable* t = avx512_kernels()) return t;

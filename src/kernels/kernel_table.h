@@ -18,15 +18,15 @@ namespace raison {
 struct AttentionArgs {
   KvLayout layout;
   int layer;
-  int q_heads;                        // a multiple of layout.kv_heads; head h reads KV head h / (q_heads / kv_heads)
+  int q_heads;  // a multiple of layout.kv_heads; head h reads KV head h / (q_heads / kv_heads)
   int64_t rows;
-  const int32_t* positions;           // [rows]
-  uint8_t* const* const* row_pages;   // [rows] -> the sequence's page pointers
-  float score_scale;                  // softmax scale * log2(e), computed in double, rounded once
-  const float* q;                     // [rows][q_heads][head_dim], after RoPE
-  float* out;                         // [rows][q_heads][head_dim]
-  float* max_out;                     // [rows][q_heads] final maximum (log2 units), or null
-  float* sum_out;                     // [rows][q_heads] final sum L, or null
+  const int32_t* positions;          // [rows]
+  uint8_t* const* const* row_pages;  // [rows] -> the sequence's page pointers
+  float score_scale;                 // softmax scale * log2(e), computed in double, rounded once
+  const float* q;                    // [rows][q_heads][head_dim], after RoPE
+  float* out;                        // [rows][q_heads][head_dim]
+  float* max_out;                    // [rows][q_heads] final maximum (log2 units), or null
+  float* sum_out;                    // [rows][q_heads] final sum L, or null
 };
 
 // Backward of AttentionArgs for sequences that lie whole in the batch: sequence s is rows [seq_offsets[s], seq_offsets[s+1])
@@ -36,14 +36,14 @@ struct AttentionBackwardArgs {
   int layer;
   int q_heads;
   int64_t sequences;
-  const int32_t* seq_offsets;         // [sequences + 1]
-  uint8_t* const* const* row_pages;   // [rows]
-  float score_scale;                  // as in the forward
-  float scale;                        // the softmax scale itself, fp32
+  const int32_t* seq_offsets;              // [sequences + 1]
+  uint8_t* const* const* row_pages;        // [rows]
+  float score_scale;                       // as in the forward
+  float scale;                             // the softmax scale itself, fp32
   const float *q, *out, *max_in, *sum_in;  // of the forward
-  const float* dout;                  // [rows][q_heads][head_dim]
-  float* dq;                          // [rows][q_heads][head_dim], overwritten
-  float *dk, *dv;                     // [rows][kv_heads][head_dim], overwritten
+  const float* dout;                       // [rows][q_heads][head_dim]
+  float* dq;                               // [rows][q_heads][head_dim], overwritten
+  float *dk, *dv;                          // [rows][kv_heads][head_dim], overwritten
 };
 
 struct KvAppendArgs {
@@ -52,17 +52,17 @@ struct KvAppendArgs {
   int64_t rows;
   const int32_t* positions;
   uint8_t* const* const* row_pages;
-  const float *k, *v;                 // [rows][kv_heads][head_dim]; stored by absolute position, f16/bf16 saturating
+  const float *k, *v;  // [rows][kv_heads][head_dim]; stored by absolute position, f16/bf16 saturating
 };
 
 struct AdamWArgs {
-  float *p, *m, *v;                   // parameter, first and second moment
-  const float* g;                     // gradient, already clipped
+  float *p, *m, *v;  // parameter, first and second moment
+  const float* g;    // gradient, already clipped
   int64_t n;
-  float decay;                        // 1 - lr * weight_decay
+  float decay;  // 1 - lr * weight_decay
   float one_minus_b1, b2, one_minus_b2;
-  float step_size;                    // lr / (1 - b1^t)
-  float inv_sqrt_c2;                  // sqrt(1 - b2^t), divided by
+  float step_size;    // lr / (1 - b1^t)
+  float inv_sqrt_c2;  // sqrt(1 - b2^t), divided by
   float eps;
 };
 
@@ -102,9 +102,9 @@ struct KernelTable {
   // du = dy*(g*s); dg = (dy*u) * (s * fma(g, 1-s, 1)).
   void (*silu_mul_backward)(Exec&, const float* g, const float* u, const float* dy, int64_t n, float* dg, float* du);
 
-  void (*add)(Exec&, const float* a, const float* b, int64_t n, float* y);      // y = a + b; y may be a or b
-  void (*scale)(Exec&, float* x, float s, int64_t n);                          // x *= s
-  void (*add_bias)(Exec&, float* y, const float* bias, int64_t rows, int64_t dim);  // y[r][i] += bias[i]
+  void (*add)(Exec&, const float* a, const float* b, int64_t n, float* y);                 // y = a + b; y may be a or b
+  void (*scale)(Exec&, float* x, float s, int64_t n);                                      // x *= s
+  void (*add_bias)(Exec&, float* y, const float* bias, int64_t rows, int64_t dim);         // y[r][i] += bias[i]
   void (*bias_backward)(Exec&, const float* dy, int64_t rows, int64_t dim, float* dbias);  // += over ascending rows
 
   // m = max; e = exp(x - m); y = e * (1 / tree16(sum e)).

@@ -76,12 +76,12 @@ Result<DenseConfig> config_from_gguf(const GgufFile& file, const std::string& ar
   RAISON_ASSIGN(c.context, r.integer_or("context_length", 2048, 1, 1 << 30));
   RAISON_ASSIGN(c.norm_eps, r.number_or("attention.layer_norm_rms_epsilon", 1e-6, 0.0, 1.0));
   RAISON_ASSIGN(const int64_t rot, r.integer_or("rope.dimension_count", c.head_dim, 2, 4096));
-  if (rot > c.head_dim || rot % 2 != 0) return error("{}: rope.dimension_count {} does not fit heads of {}", file.path(), rot, c.head_dim);
+  if (rot > c.head_dim || rot % 2 != 0)
+    return error("{}: rope.dimension_count {} does not fit heads of {}", file.path(), rot, c.head_dim);
   c.rope.rot = static_cast<int>(rot);
   RAISON_ASSIGN(c.rope.theta, r.number_or("rope.freq_base", 10000.0, 1.0, 1e12));
   RAISON_RETURN_IF_ERROR(rope_scaling_from_gguf(r, &c.rope));
-  if (c.rope.scaling == RopeConfig::Scaling::Linear)
-    c.rope_scaling = {{"rope_type", "linear"}, {"factor", c.rope.factor}};
+  if (c.rope.scaling == RopeConfig::Scaling::Linear) c.rope_scaling = {{"rope_type", "linear"}, {"factor", c.rope.factor}};
   if (const TensorInfo* freqs = file.find("rope_freqs.weight")) {
     RAISON_ASSIGN(const auto values, read_f32(*freqs));
     if (static_cast<int64_t>(values.size()) != rot / 2)
@@ -119,8 +119,8 @@ ModelInfo info_of(const DenseConfig& c) {
   i.feed_forward = c.feed_forward;
   i.tied_embeddings = c.tied;
   const int64_t q = c.q_heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  const int64_t block = c.hidden * (2 * q + 2 * kv + 3 * c.feed_forward + 2) + (c.qkv_bias ? q + 2 * kv : 0) +
-                        (c.o_bias ? c.hidden : 0);
+  const int64_t block =
+      c.hidden * (2 * q + 2 * kv + 3 * c.feed_forward + 2) + (c.qkv_bias ? q + 2 * kv : 0) + (c.o_bias ? c.hidden : 0);
   i.parameters = c.vocab * c.hidden * (c.tied ? 1 : 2) + c.hidden + c.layers * block;
   return i;
 }
@@ -182,7 +182,9 @@ class DenseDecoder final : public Model {
         {"rms_norm_eps", c_.norm_eps},
         {"rope_theta", c_.rope.theta},
         {"tie_word_embeddings", c_.tied},
-        {"torch_dtype", type == DType::BF16 ? "bfloat16" : type == DType::F16 ? "float16" : "float32"},
+        {"torch_dtype", type == DType::BF16  ? "bfloat16"
+                        : type == DType::F16 ? "float16"
+                                             : "float32"},
     };
     if (!c_.rope_scaling.is_null()) j["rope_scaling"] = c_.rope_scaling;
     if (!is_qwen2(c_)) j["attention_bias"] = c_.o_bias;
@@ -199,22 +201,24 @@ class DenseDecoder final : public Model {
     const int64_t q = c_.q_heads * c_.head_dim, kv = c_.kv_heads * c_.head_dim;
     const auto eps = static_cast<float>(c_.norm_eps);
     // GGUF files of the llama architecture hold q and k with rotary pairs interleaved; they are put back on loading.
-    const int q_order = is_qwen2(c_) ? 0 : static_cast<int>(c_.q_heads), k_order = is_qwen2(c_) ? 0 : static_cast<int>(c_.kv_heads);
+    const int q_order = is_qwen2(c_) ? 0 : static_cast<int>(c_.q_heads),
+              k_order = is_qwen2(c_) ? 0 : static_cast<int>(c_.kv_heads);
     RAISON_ASSIGN(embedding_, loader.matrix(store_, "model.embed_tokens.weight", "token_embd.weight", c_.vocab, c_.hidden));
     blocks_.resize(static_cast<size_t>(c_.layers));
     for (int64_t l = 0; l < c_.layers; ++l) {
       Block& b = blocks_[static_cast<size_t>(l)];
       const std::string hf = fmt::format("model.layers.{}.", l), gguf = fmt::format("blk.{}.", l);
-      const auto linear_of = [&](Linear* out, const char* hf_name, const char* gguf_name, int64_t rows, int64_t cols,
-                                 bool bias, int interleaved_heads) -> Status {
+      const auto linear_of = [&](Linear* out, const char* hf_name, const char* gguf_name, int64_t rows, int64_t cols, bool bias,
+                                 int interleaved_heads) -> Status {
         RAISON_ASSIGN(out->weight, loader.matrix(store_, hf + hf_name + ".weight", gguf + gguf_name + ".weight", rows, cols,
                                                  interleaved_heads));
         if (!bias) return {};
-        RAISON_ASSIGN(out->bias, loader.vector(store_, hf + hf_name + ".bias", gguf + gguf_name + ".bias", rows,
-                                               interleaved_heads));
+        RAISON_ASSIGN(out->bias,
+                      loader.vector(store_, hf + hf_name + ".bias", gguf + gguf_name + ".bias", rows, interleaved_heads));
         return {};
       };
-      RAISON_ASSIGN(b.input_norm.weight, loader.vector(store_, hf + "input_layernorm.weight", gguf + "attn_norm.weight", c_.hidden));
+      RAISON_ASSIGN(b.input_norm.weight,
+                    loader.vector(store_, hf + "input_layernorm.weight", gguf + "attn_norm.weight", c_.hidden));
       RAISON_RETURN_IF_ERROR(linear_of(&b.attention.q, "self_attn.q_proj", "attn_q", q, c_.hidden, c_.qkv_bias, q_order));
       RAISON_RETURN_IF_ERROR(linear_of(&b.attention.k, "self_attn.k_proj", "attn_k", kv, c_.hidden, c_.qkv_bias, k_order));
       RAISON_RETURN_IF_ERROR(linear_of(&b.attention.v, "self_attn.v_proj", "attn_v", kv, c_.hidden, c_.qkv_bias, 0));
@@ -232,9 +236,7 @@ class DenseDecoder final : public Model {
     RAISON_ASSIGN(final_norm_.weight, loader.vector(store_, "model.norm.weight", "output_norm.weight", c_.hidden));
     final_norm_.eps = eps;
     head_ = embedding_;
-    if (!c_.tied) {
-      RAISON_ASSIGN(head_, loader.matrix(store_, "lm_head.weight", "output.weight", c_.vocab, c_.hidden));
-    }
+    if (!c_.tied) { RAISON_ASSIGN(head_, loader.matrix(store_, "lm_head.weight", "output.weight", c_.vocab, c_.hidden)); }
     return {};
   }
 

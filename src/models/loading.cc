@@ -1,7 +1,7 @@
 #include "models/loading.h"
 
-#include <cstring>
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 namespace raison {
@@ -37,8 +37,8 @@ Result<const TensorInfo*> FileParameterLoader::find(const std::string& hf, const
   if (t->shape != shape)
     return error("{}: tensor {} is {}, its config asks for {}", files_.path, name, shape_text(t->shape), shape_text(shape));
   if (!t->known_type)
-    return error("{}: tensor {} is of type {}, which cannot be computed with; F32, F16, BF16 and Q8_0 can", files_.path,
-                 name, t->type_name);
+    return error("{}: tensor {} is of type {}, which cannot be computed with; F32, F16, BF16 and Q8_0 can", files_.path, name,
+                 t->type_name);
   return t;
 }
 
@@ -68,7 +68,8 @@ Result<Parameter*> FileParameterLoader::matrix(ParameterStore& store, const std:
     p.matrix = std::move(packed).value();
   } else {
     std::vector<float> values(static_cast<size_t>(rows * cols));
-    for (int64_t r = 0; r < rows; ++r) dequantize_row(t->type, source + static_cast<size_t>(r) * *bytes, values.data() + r * cols, cols);
+    for (int64_t r = 0; r < rows; ++r)
+      dequantize_row(t->type, source + static_cast<size_t>(r) * *bytes, values.data() + r * cols, cols);
     auto packed = PackedWeight::pack_f32(*target, rows, cols, values.data());
     if (!packed.ok()) return error("{}: tensor {}: {}", files_.path, t->name, packed.message());
     p.matrix = std::move(packed).value();
@@ -77,8 +78,8 @@ Result<Parameter*> FileParameterLoader::matrix(ParameterStore& store, const std:
   return &store.add(std::move(p));
 }
 
-Result<Parameter*> FileParameterLoader::vector(ParameterStore& store, const std::string& hf, const std::string& gguf,
-                                               int64_t n, int interleaved_heads) {
+Result<Parameter*> FileParameterLoader::vector(ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t n,
+                                               int interleaved_heads) {
   RAISON_ASSIGN(const TensorInfo* t, find(hf, gguf, {n}));
   RAISON_ASSIGN(const std::vector<float> values, read_f32(*t));
   Parameter p = named(hf, {n});
@@ -89,8 +90,8 @@ Result<Parameter*> FileParameterLoader::vector(ParameterStore& store, const std:
   return &store.add(std::move(p));
 }
 
-Result<Parameter*> ZeroParameterLoader::matrix(ParameterStore& store, const std::string& hf, const std::string&,
-                                               int64_t rows, int64_t cols, int) {
+Result<Parameter*> ZeroParameterLoader::matrix(ParameterStore& store, const std::string& hf, const std::string&, int64_t rows,
+                                               int64_t cols, int) {
   Parameter p = named(hf, {rows, cols});
   p.trainable = true;
   RAISON_ASSIGN(p.matrix, PackedWeight::zeros(DType::F32, rows, cols));
@@ -135,16 +136,12 @@ Result<RopeConfig> rope_from_hf(const ConfigReader& config, int head_dim) {
   const nlohmann::json& json = config.json();
   const bool modern = config.has("rope_parameters");
   const char* block = modern ? "rope_parameters" : "rope_scaling";
-  if (!modern || config.has("rope_theta")) {
-    RAISON_ASSIGN(rope.theta, config.number_or("rope_theta", 10000.0, 1.0, 1e12));
-  }
+  if (!modern || config.has("rope_theta")) { RAISON_ASSIGN(rope.theta, config.number_or("rope_theta", 10000.0, 1.0, 1e12)); }
   if (!config.has(block)) return rope;
   const nlohmann::json& scaling = json[block];
   if (!scaling.is_object()) return config.bad(block, "is no object");
   const ConfigReader r(scaling, config.where() + ": " + block);
-  if (modern) {
-    RAISON_ASSIGN(rope.theta, r.number_or("rope_theta", rope.theta, 1.0, 1e12));
-  }
+  if (modern) { RAISON_ASSIGN(rope.theta, r.number_or("rope_theta", rope.theta, 1.0, 1e12)); }
   RAISON_ASSIGN(const std::string old_name, r.string_or("type", "default"));
   RAISON_ASSIGN(const std::string type, r.string_or("rope_type", old_name));
   if (type == "default") return rope;
@@ -157,10 +154,10 @@ Result<RopeConfig> rope_from_hf(const ConfigReader& config, int head_dim) {
     RAISON_ASSIGN(rope.low_freq_factor, r.number("low_freq_factor", 1e-6, 1e6));
     RAISON_ASSIGN(rope.high_freq_factor, r.number("high_freq_factor", 1e-6, 1e6));
     RAISON_ASSIGN(rope.original_context, r.number("original_max_position_embeddings", 1, 1e9));
-    if (rope.high_freq_factor <= rope.low_freq_factor)
-      return r.bad("high_freq_factor", "must be larger than low_freq_factor");
+    if (rope.high_freq_factor <= rope.low_freq_factor) return r.bad("high_freq_factor", "must be larger than low_freq_factor");
   } else {
-    return config.bad(block, "asks for scaling \"" + type.substr(0, 32) + "\", which is not supported; default, linear and llama3 are");
+    return config.bad(
+        block, "asks for scaling \"" + type.substr(0, 32) + "\", which is not supported; default, linear and llama3 are");
   }
   return rope;
 }

@@ -64,6 +64,6 @@ nlohmann::ordered_json rope_scaling_json(const nlohmann::json& config);  // null
 Status rope_scaling_from_gguf(const GgufKeys& keys, RopeConfig* rope);
 
 int64_t first_id(const nlohmann::json& config, const char* key);  // a number or the first of a list; -1 if absent
-std::string weight_types(const ParameterStore& store);           // "BF16", "Q8_0 + F32"
+std::string weight_types(const ParameterStore& store);            // "BF16", "Q8_0 + F32"
 
 }  // namespace raison

@@ -13,19 +13,19 @@ namespace raison {
 
 // Facts every architecture has.
 struct ModelInfo {
-  std::string architecture;   // "llama", "qwen2": the GGUF name
-  std::string hf_class;       // "LlamaForCausalLM"
+  std::string architecture;  // "llama", "qwen2": the GGUF name
+  std::string hf_class;      // "LlamaForCausalLM"
   int64_t layers = 0, hidden = 0, vocab = 0, context_length = 0;
   int64_t q_heads = 0, kv_heads = 0, head_dim = 0, feed_forward = 0;
-  int64_t parameters = 0;     // elements, tied embeddings counted once
-  int64_t weight_bytes = 0;   // compute copies in memory
+  int64_t parameters = 0;    // elements, tied embeddings counted once
+  int64_t weight_bytes = 0;  // compute copies in memory
   bool tied_embeddings = false;
-  std::string weight_types;   // "BF16", "Q8_0 + F32": what the matrices are kept as
+  std::string weight_types;  // "BF16", "Q8_0 + F32": what the matrices are kept as
 };
 
 struct LoadOptions {
-  bool trainable = false;         // every parameter becomes F32 and gets a gradient
-  std::optional<DType> repack;    // matrices are re-rounded to this type where their width allows (else kept as F32)
+  bool trainable = false;       // every parameter becomes F32 and gets a gradient
+  std::optional<DType> repack;  // matrices are re-rounded to this type where their width allows (else kept as F32)
 };
 
 class Model {

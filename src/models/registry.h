@@ -8,8 +8,8 @@
 namespace raison {
 
 struct Architecture {
-  std::string name;                        // GGUF's general.architecture
-  std::vector<std::string> hf_model_types; // config.json's model_type
+  std::string name;                         // GGUF's general.architecture
+  std::vector<std::string> hf_model_types;  // config.json's model_type
   // Each fails with one line. `files` may be null for create (weights zero).
   Result<std::unique_ptr<Model>> (*load)(const ModelFiles& files, const LoadOptions& options);
   Result<std::unique_ptr<Model>> (*create)(const nlohmann::json& config, const std::string& where);

@@ -22,8 +22,7 @@ std::vector<double> rope_inverse_frequencies(const RopeConfig& c) {
       if (wavelength > low) {
         f /= c.factor;
       } else if (wavelength >= high) {
-        const double smooth =
-            (c.original_context / wavelength - c.low_freq_factor) / (c.high_freq_factor - c.low_freq_factor);
+        const double smooth = (c.original_context / wavelength - c.low_freq_factor) / (c.high_freq_factor - c.low_freq_factor);
         f = (1.0 - smooth) * f / c.factor + smooth * f;
       }
     }

@@ -13,13 +13,13 @@ namespace raison {
 
 struct RopeConfig {
   enum class Scaling { None, Linear, Llama3 };
-  int rot = 0;         // rotated values per head (head_dim for all models here)
+  int rot = 0;  // rotated values per head (head_dim for all models here)
   double theta = 10000.0;
   Scaling scaling = Scaling::None;
-  double factor = 1.0;                              // Linear, Llama3
+  double factor = 1.0;                                   // Linear, Llama3
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  // Llama3
-  double original_context = 8192;                   // Llama3
-  std::vector<double> divisors;                     // [rot/2] or empty: inv_freq is divided by these (GGUF rope_freqs)
+  double original_context = 8192;                        // Llama3
+  std::vector<double> divisors;                          // [rot/2] or empty: inv_freq is divided by these (GGUF rope_freqs)
   bool interleaved = false;
 };
 

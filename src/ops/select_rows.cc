@@ -21,8 +21,7 @@ Tensor select_rows(Context& ctx, const Tensor& x, std::span<const int32_t> rows)
     if (!dy || x.slot < 0) return;
     float* dx = c.arena.floats(x.size());
     std::memset(dx, 0, static_cast<size_t>(x.size()) * sizeof(float));
-    for (size_t i = 0; i < kept.size(); ++i)
-      std::memcpy(dx + kept[i] * x.cols, dy + static_cast<int64_t>(i) * x.cols, bytes);
+    for (size_t i = 0; i < kept.size(); ++i) std::memcpy(dx + kept[i] * x.cols, dy + static_cast<int64_t>(i) * x.cols, bytes);
     c.tape->add_grad(c, x, dx, true);
   });
   return y;

@@ -10,9 +10,9 @@ namespace raison {
 enum class DType : uint8_t { F32, F16, BF16, Q8_0, F64, I8, I16, I32, I64, U8, U16, U32, U64, BOOL };
 
 struct DTypeInfo {
-  const char* name;      // as shown to the user and, for plain types, in safetensors
-  int block_elements;    // elements in a block (1 for plain types)
-  int block_bytes;       // bytes of a block as GGUF and safetensors store it
+  const char* name;    // as shown to the user and, for plain types, in safetensors
+  int block_elements;  // elements in a block (1 for plain types)
+  int block_bytes;     // bytes of a block as GGUF and safetensors store it
 };
 
 const DTypeInfo& dtype_info(DType type);
@@ -24,8 +24,8 @@ std::optional<uint64_t> row_bytes(DType type, uint64_t elements);
 
 // Float conversions in integer code: the same bits on every CPU. Round to nearest, ties to even; NaN stays NaN.
 float f16_to_f32(uint16_t h);
-uint16_t f32_to_f16(float f);            // overflow becomes infinity
-uint16_t f32_to_f16_saturate(float f);   // overflow becomes +-65504 (caches: an infinity would poison masked rows)
+uint16_t f32_to_f16(float f);           // overflow becomes infinity
+uint16_t f32_to_f16_saturate(float f);  // overflow becomes +-65504 (caches: an infinity would poison masked rows)
 float bf16_to_f32(uint16_t b);
 uint16_t f32_to_bf16(float f);
 uint16_t f32_to_bf16_saturate(float f);

@@ -73,9 +73,9 @@ class BpeModel {
   const VocabMap& vocab_;
   BpeOptions options_;
   std::optional<TokenId> unk_;
-  std::array<TokenId, 256> byte_ids_{};      // byte-level symbol, or <0xNN>; -1 = not in the vocabulary
-  VocabMap whole_words_;                     // byte-level with ignore_merges: raw bytes -> id
-  std::vector<Slot> table_;                  // open addressing, size a power of two
+  std::array<TokenId, 256> byte_ids_{};  // byte-level symbol, or <0xNN>; -1 = not in the vocabulary
+  VocabMap whole_words_;                 // byte-level with ignore_merges: raw bytes -> id
+  std::vector<Slot> table_;              // open addressing, size a power of two
   uint64_t mask_ = 0;
   std::unique_ptr<std::array<CacheShard, kShards>> cache_;
 };

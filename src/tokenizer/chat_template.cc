@@ -52,17 +52,17 @@ class JinjaTemplate final : public ChatTemplate {
 
 }  // namespace
 
-Result<std::shared_ptr<ChatTemplate>> ChatTemplate::parse(const std::string& source, const std::string& where, ChatTemplateOptions options) {
-  if (source.size() > kMaxSource) return error("{}: a chat template of {} bytes is too large ({} at most)", where, source.size(), kMaxSource);
+Result<std::shared_ptr<ChatTemplate>> ChatTemplate::parse(const std::string& source, const std::string& where,
+                                                          ChatTemplateOptions options) {
+  if (source.size() > kMaxSource)
+    return error("{}: a chat template of {} bytes is too large ({} at most)", where, source.size(), kMaxSource);
   if (!is_valid_utf8(source)) return error("{}: the chat template is not valid UTF-8", where);
   try {
     jinja::Block body = jinja::parse_template(source, options.lenient);
     return std::shared_ptr<ChatTemplate>(std::make_shared<JinjaTemplate>(source, where, std::move(options), std::move(body)));
   } catch (const jinja::Failure& failure) {
     return error("{}: chat template: {}", where, one_line(failure.what()));
-  } catch (const std::exception& e) {
-    return error("{}: chat template: {}", where, one_line(e.what()));
-  }
+  } catch (const std::exception& e) { return error("{}: chat template: {}", where, one_line(e.what())); }
 }
 
 Result<std::string> chat_template_of_tokenizer_config(std::string_view tokenizer_config, const std::string& where) {

@@ -16,8 +16,8 @@ struct ChatTemplateOptions {
   // Allows what transformers refuses and published templates need: lists and dicts that grow (append, pop, update),
   // the from_json filter, tojson of a generator.
   bool lenient = true;
-  std::function<std::tm()> now;         // what strftime_now reads; empty = the local clock
-  int64_t max_steps = 5'000'000;        // of one rendering
+  std::function<std::tm()> now;          // what strftime_now reads; empty = the local clock
+  int64_t max_steps = 5'000'000;         // of one rendering
   size_t max_output = size_t{64} << 20;  // bytes
 };
 

@@ -12,13 +12,13 @@ using json = nlohmann::json;
 constexpr const char* kFullJsonKey = "tokenizer.huggingface.json";  // GGUF's own key for a whole tokenizer.json
 
 json added_token_json(TokenId id, const std::string& content, bool special) {
-  return {{"id", id},        {"content", content}, {"single_word", false}, {"lstrip", false},
+  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
           {"rstrip", false}, {"normalized", false}, {"special", special}};
 }
 
 const PreType* find_pre_type(const std::string& name) {
   static const std::pair<const char*, const char*> aliases[] = {
-      {"llama3", "llama-bpe"},      {"llama-v3", "llama-bpe"},       {"gpt2", "gpt-2"},
+      {"llama3", "llama-bpe"},        {"llama-v3", "llama-bpe"},     {"gpt2", "gpt-2"},
       {"deepseek-r1", "deepseek-v3"}, {"deepseek-r1-qwen", "qwen2"}, {"qwen3", "qwen2"}};
   const char* wanted = name.c_str();
   for (const auto& [alias, real] : aliases) wanted = name == alias ? real : wanted;
@@ -86,8 +86,16 @@ const std::vector<PreType>& gguf_pre_types() {
        {R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+",
         "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
         "?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"},
-       false, false, false, false},
-      {"deepseek-coder", {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+", R"(\p{N})"}, false, false, false, false},
+       false,
+       false,
+       false,
+       false},
+      {"deepseek-coder",
+       {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+", R"(\p{N})"},
+       false,
+       false,
+       false,
+       false},
       {"default", {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2Regex, R"(\p{N}+)", "[0-9][0-9][0-9]"}, false, false, false, false},
       {"smollm", {R"(\p{N})"}, true, false, false, false},
   };
@@ -119,16 +127,23 @@ Result<std::shared_ptr<Tokenizer>> bpe_from_gguf(const Metadata& metadata, const
   const PreType* type = find_pre_type(pre);
   if (type == nullptr) return error("{}: tokenizer.ggml.pre \"{}\" is not supported ({} are)", where, pre, pre_type_names());
   PipelineSpec spec;
-  spec.skeleton = {{"version", "1.0"},
-                   {"truncation", nullptr},
-                   {"padding", nullptr},
-                   {"normalizer", type->nfc ? json{{"type", "NFC"}} : json()},
-                   {"pre_tokenizer", pre_tokenizer_json(*type)},
-                   {"post_processor", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
-                   {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
-                   {"model",
-                    {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
-                     {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false}, {"ignore_merges", type->ignore_merges}}}};
+  spec.skeleton = {
+      {"version", "1.0"},
+      {"truncation", nullptr},
+      {"padding", nullptr},
+      {"normalizer", type->nfc ? json{{"type", "NFC"}} : json()},
+      {"pre_tokenizer", pre_tokenizer_json(*type)},
+      {"post_processor", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
+      {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
+      {"model",
+       {{"type", "BPE"},
+        {"dropout", nullptr},
+        {"unk_token", nullptr},
+        {"continuing_subword_prefix", nullptr},
+        {"end_of_word_suffix", nullptr},
+        {"fuse_unk", false},
+        {"byte_fallback", false},
+        {"ignore_merges", type->ignore_merges}}}};
   RAISON_RETURN_IF_ERROR(read_tokens(metadata, spec, where));
   const auto* merges = metadata.strings("tokenizer.ggml.merges");
   if (merges == nullptr) return error("{}: tokenizer.ggml.merges is missing", where);
@@ -141,8 +156,10 @@ Result<std::shared_ptr<Tokenizer>> bpe_from_gguf(const Metadata& metadata, const
     if (usable) spec.merges.emplace_back(std::move(left), std::move(right));
   }
   const auto& tokens = *metadata.strings("tokenizer.ggml.tokens");
-  if (const auto id = gguf_token_id(metadata, "tokenizer.ggml.bos_token_id", 11, tokens.size())) spec.bos = tokens[static_cast<size_t>(*id)];
-  if (const auto id = gguf_token_id(metadata, "tokenizer.ggml.eos_token_id", 11, tokens.size())) spec.eos = tokens[static_cast<size_t>(*id)];
+  if (const auto id = gguf_token_id(metadata, "tokenizer.ggml.bos_token_id", 11, tokens.size()))
+    spec.bos = tokens[static_cast<size_t>(*id)];
+  if (const auto id = gguf_token_id(metadata, "tokenizer.ggml.eos_token_id", 11, tokens.size()))
+    spec.eos = tokens[static_cast<size_t>(*id)];
   spec.add_bos = metadata.boolean("tokenizer.ggml.add_bos_token").value_or(type->add_bos);
   spec.add_eos = metadata.boolean("tokenizer.ggml.add_eos_token").value_or(false);
   return PipelineTokenizer::build(std::move(spec), where);
@@ -151,8 +168,8 @@ Result<std::shared_ptr<Tokenizer>> bpe_from_gguf(const Metadata& metadata, const
 // Whether the plain tokenizer.ggml.* keys say everything; then `pre` is the pre-tokeniser's name.
 bool PipelineTokenizer::gguf_keys_suffice(std::string* pre) const {
   const json& model = spec_.skeleton["model"];
-  if (!bpe_ || !byte_level_ || !joiner_.empty() || decode_steps_.size() != 1 || !leading_strip_.empty() || !unk_token_.empty() ||
-      model.value("byte_fallback", json(false)) == true) {
+  if (!bpe_ || !byte_level_ || !joiner_.empty() || decode_steps_.size() != 1 || !leading_strip_.empty() ||
+      !unk_token_.empty() || model.value("byte_fallback", json(false)) == true) {
     return false;
   }
   if (!prefix_.empty() && (prefix_.size() != 1 || !bos_ || prefix_[0] != *bos_)) return false;
@@ -162,7 +179,8 @@ bool PipelineTokenizer::gguf_keys_suffice(std::string* pre) const {
   }
   const bool ignore_merges = model.value("ignore_merges", json(false)) == true;
   for (const PreType& type : gguf_pre_types()) {
-    if (type.nfc != normalizer_.is_nfc() || (!type.nfc && !normalizer_.empty()) || type.ignore_merges != ignore_merges) continue;
+    if (type.nfc != normalizer_.is_nfc() || (!type.nfc && !normalizer_.empty()) || type.ignore_merges != ignore_merges)
+      continue;
     const auto known = PreTokenizer::from_json(pre_tokenizer_json(type), "");
     if (known.ok() && known->signature() == pre_.signature()) {
       *pre = type.name;

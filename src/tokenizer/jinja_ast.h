@@ -25,11 +25,14 @@ enum class Op : uint8_t {
   Call,       // a(args, named, star, star_star)
   Filter,     // a|text(args...); a null: within {% filter %} and {% set %} blocks
   Test,       // a is text(args...)
-  Not, Negate, Plus,
-  Binary,     // a text b, text one of + - * / // % **
-  Concat,     // args joined by ~
-  Compare,    // a, then names[i] args[i]
-  And, Or,
+  Not,
+  Negate,
+  Plus,
+  Binary,   // a text b, text one of + - * / // % **
+  Concat,   // args joined by ~
+  Compare,  // a, then names[i] args[i]
+  And,
+  Or,
   Condition,  // a if b else c (c null: undefined)
 };
 
@@ -51,18 +54,19 @@ using StmtPtr = std::unique_ptr<Stmt>;
 using Block = std::vector<StmtPtr>;
 
 enum class StmtKind : uint8_t {
-  Text,        // text
-  Output,      // exprs
-  For,         // target in exprs[0] [if exprs[1]]: body; else other
-  If,          // branches: exprs[i] -> bodies[i]; else other
-  Set,         // target = exprs[0]
-  SetBlock,    // target = body, through filter exprs[0] if any
-  With,        // targets[i] = exprs[i]: body
-  Macro,       // text(params, defaults): body
-  CallBlock,   // exprs[0] is a Call; caller(params): body
-  FilterBlock, // exprs[0] is a Filter chain over body
-  Scope,       // body in a scope of its own: {% generation %}, {% block %}
-  Break, Continue,
+  Text,         // text
+  Output,       // exprs
+  For,          // target in exprs[0] [if exprs[1]]: body; else other
+  If,           // branches: exprs[i] -> bodies[i]; else other
+  Set,          // target = exprs[0]
+  SetBlock,     // target = body, through filter exprs[0] if any
+  With,         // targets[i] = exprs[i]: body
+  Macro,        // text(params, defaults): body
+  CallBlock,    // exprs[0] is a Call; caller(params): body
+  FilterBlock,  // exprs[0] is a Filter chain over body
+  Scope,        // body in a scope of its own: {% generation %}, {% block %}
+  Break,
+  Continue,
 };
 
 struct Stmt {

@@ -20,7 +20,9 @@ void require(const Value& v) {
 }
 
 // Calls a string method on str(input).
-Value string_method(Interpreter& i, const char* name, const Value& input, Arguments& a) { return call_method(i, Value::string(input.str()), name, a); }
+Value string_method(Interpreter& i, const char* name, const Value& input, Arguments& a) {
+  return call_method(i, Value::string(input.str()), name, a);
+}
 
 // "a.b.0" or an index: what map(attribute=...), sort(attribute=...) and their like look up in each item.
 Value dotted(Interpreter& i, const Value& item, const Value& path) {
@@ -38,7 +40,9 @@ Value dotted(Interpreter& i, const Value& item, const Value& path) {
   return at;
 }
 
-Value fold_case(const Value& v, bool case_sensitive) { return v.is(Kind::String) && !case_sensitive ? Value::string(to_lower(v.as_string())) : v; }
+Value fold_case(const Value& v, bool case_sensitive) {
+  return v.is(Kind::String) && !case_sensitive ? Value::string(to_lower(v.as_string())) : v;
+}
 
 // ---- filters on texts
 
@@ -63,7 +67,9 @@ Value title(Interpreter& i, const Value& input, Arguments&) {
 
 Value indent(Interpreter& i, const Value& input, Arguments& a) {
   const ValueList b = a.bind("indent", {"width", "first", "blank"});
-  const std::string pad = b[0].is(Kind::String) ? b[0].as_string() : std::string(static_cast<size_t>(std::clamp<int64_t>(int_or(b[0], 4), 0, 1000)), ' ');
+  const std::string pad = b[0].is(Kind::String)
+                              ? b[0].as_string()
+                              : std::string(static_cast<size_t>(std::clamp<int64_t>(int_or(b[0], 4), 0, 1000)), ' ');
   const bool first = flag(b[1], false), blank = flag(b[2], false);
   std::string s = input.str();
   s += '\n';
@@ -84,7 +90,12 @@ Value indent(Interpreter& i, const Value& input, Arguments& a) {
 Value escape(Interpreter& i, const Value& input, Arguments&) {
   std::string out;
   for (char c : input.str()) {
-    const char* entity = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&#34;" : c == '\'' ? "&#39;" : nullptr;
+    const char* entity = c == '&'    ? "&amp;"
+                         : c == '<'  ? "&lt;"
+                         : c == '>'  ? "&gt;"
+                         : c == '"'  ? "&#34;"
+                         : c == '\'' ? "&#39;"
+                                     : nullptr;
     if (entity != nullptr) {
       out += entity;
     } else {
@@ -97,7 +108,8 @@ Value escape(Interpreter& i, const Value& input, Arguments&) {
 Value urlencode(Interpreter& i, const Value& input, Arguments&) {
   std::string out;
   for (char c : input.str()) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("-_.~/").find(c) != std::string_view::npos;
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       std::string_view("-_.~/").find(c) != std::string_view::npos;
     if (plain) {
       out += c;
     } else {
@@ -140,7 +152,8 @@ Value to_int(Interpreter&, const Value& input, Arguments& a) {
   const Value fallback = given(b[0]) ? b[0] : Value::integer(0);
   require(input);
   if (input.is_integral()) return Value::integer(input.as_int());
-  if (input.is(Kind::Float)) return std::abs(input.as_double()) < 9.2e18 ? Value::integer(static_cast<int64_t>(input.as_double())) : fallback;
+  if (input.is(Kind::Float))
+    return std::abs(input.as_double()) < 9.2e18 ? Value::integer(static_cast<int64_t>(input.as_double())) : fallback;
   if (!input.is(Kind::String)) return fallback;
   std::string s;
   for (char c : input.as_string()) {
@@ -158,7 +171,8 @@ Value to_int(Interpreter&, const Value& input, Arguments& a) {
   if (ec == std::errc() && end == digits.data() + digits.size() && !digits.empty()) return Value::integer(negative ? -n : n);
   double d = 0;
   const auto [dend, dec] = std::from_chars(s.data(), s.data() + s.size(), d);
-  if (dec == std::errc() && dend == s.data() + s.size() && std::abs(d) < 9.2e18) return Value::integer(static_cast<int64_t>(negative ? -d : d));
+  if (dec == std::errc() && dend == s.data() + s.size() && std::abs(d) < 9.2e18)
+    return Value::integer(static_cast<int64_t>(negative ? -d : d));
   return fallback;
 }
 
@@ -321,7 +335,8 @@ Value extreme(Interpreter& i, const Value& input, Arguments& a) {
 Value sum(Interpreter& i, const Value& input, Arguments& a) {
   const ValueList b = a.bind("sum", {"attribute", "start"});
   Value total = given(b[1]) ? b[1] : Value::integer(0);
-  for (const Value& item : i.iterate(input)) total = i.binary("+", total, given(b[0]) && !b[0].is(Kind::None) ? dotted(i, item, b[0]) : item);
+  for (const Value& item : i.iterate(input))
+    total = i.binary("+", total, given(b[0]) && !b[0].is(Kind::None) ? dotted(i, item, b[0]) : item);
   return total;
 }
 
@@ -379,7 +394,8 @@ Value groupby(Interpreter& i, const Value& input, Arguments& a) {
   sort_by(i, items, b[0], flag(b[2], false), false);
   for (size_t k = 0; k < items.size(); ++k) {
     row.push_back(items[k]);
-    const bool ends = k + 1 == items.size() || !fold_case(key_of(items[k]), false).equals(fold_case(key_of(items[k + 1]), false));
+    const bool ends =
+        k + 1 == items.size() || !fold_case(key_of(items[k]), false).equals(fold_case(key_of(items[k + 1]), false));
     if (!ends) continue;
     auto* group = i.make<Group>();
     group->grouper = key_of(row.front());
@@ -489,7 +505,9 @@ Value from_json(Interpreter& i, const Value& input, Arguments&) {
   if (!input.is(Kind::String)) fail("from_json: a string is required, not {}", input.type_name());
   i.charge(input.as_string().size() / 8);
   bool too_deep = false;
-  const auto shallow = [&](int depth, nlohmann::ordered_json::parse_event_t, nlohmann::ordered_json&) { return too_deep = too_deep || depth > kMaxDepth, !too_deep; };
+  const auto shallow = [&](int depth, nlohmann::ordered_json::parse_event_t, nlohmann::ordered_json&) {
+    return too_deep = too_deep || depth > kMaxDepth, !too_deep;
+  };
   const auto json = nlohmann::ordered_json::parse(input.as_string(), shallow, false);
   if (json.is_discarded() || too_deep) fail("from_json: not valid JSON");
   return Value::from_json(json);
@@ -497,7 +515,8 @@ Value from_json(Interpreter& i, const Value& input, Arguments&) {
 
 Value attr(Interpreter& i, const Value& input, Arguments& a) {
   const Value name = a.bind("attr", {"name"})[0];
-  if (input.is(Kind::Dict) && !has_method(input, name.str(), i.lenient())) return Value::undefined(fmt::format("no attribute {}", name.repr()));
+  if (input.is(Kind::Dict) && !has_method(input, name.str(), i.lenient()))
+    return Value::undefined(fmt::format("no attribute {}", name.repr()));
   return i.attribute(input, name.str());
 }
 
@@ -510,20 +529,54 @@ Value center(Interpreter& i, const Value& input, Arguments& a) {
 using FilterTable = std::map<std::string, Filter, std::less<>>;
 const FilterTable& filters() {
   static const FilterTable table = {
-      {"trim", trim}, {"replace", replace}, {"title", title}, {"indent", indent}, {"escape", escape}, {"e", escape}, {"forceescape", escape},
-      {"urlencode", urlencode}, {"truncate", truncate}, {"wordcount", wordcount}, {"int", to_int}, {"float", to_float}, {"abs", absolute},
-      {"round", round_number}, {"length", length}, {"count", length}, {"join", join}, {"first", first}, {"last", last}, {"reverse", reverse},
-      {"sort", sort}, {"unique", unique}, {"min", extreme<false>}, {"max", extreme<true>}, {"sum", sum}, {"batch", batch}, {"slice", slice},
-      {"groupby", groupby}, {"dictsort", dictsort}, {"items", items}, {"map", map}, {"select", select<true, false>}, {"reject", select<false, false>},
-      {"selectattr", select<true, true>}, {"rejectattr", select<false, true>}, {"default", default_filter}, {"d", default_filter},
-      {"tojson", tojson}, {"attr", attr}, {"center", center},
+      {"trim", trim},
+      {"replace", replace},
+      {"title", title},
+      {"indent", indent},
+      {"escape", escape},
+      {"e", escape},
+      {"forceescape", escape},
+      {"urlencode", urlencode},
+      {"truncate", truncate},
+      {"wordcount", wordcount},
+      {"int", to_int},
+      {"float", to_float},
+      {"abs", absolute},
+      {"round", round_number},
+      {"length", length},
+      {"count", length},
+      {"join", join},
+      {"first", first},
+      {"last", last},
+      {"reverse", reverse},
+      {"sort", sort},
+      {"unique", unique},
+      {"min", extreme<false>},
+      {"max", extreme<true>},
+      {"sum", sum},
+      {"batch", batch},
+      {"slice", slice},
+      {"groupby", groupby},
+      {"dictsort", dictsort},
+      {"items", items},
+      {"map", map},
+      {"select", select<true, false>},
+      {"reject", select<false, false>},
+      {"selectattr", select<true, true>},
+      {"rejectattr", select<false, true>},
+      {"default", default_filter},
+      {"d", default_filter},
+      {"tojson", tojson},
+      {"attr", attr},
+      {"center", center},
       {"upper", [](Interpreter& i, const Value& v, Arguments&) { return i.text(to_upper(v.str())); }},
       {"lower", [](Interpreter& i, const Value& v, Arguments&) { return i.text(to_lower(v.str())); }},
       {"capitalize", [](Interpreter& i, const Value& v, Arguments& a) { return string_method(i, "capitalize", v, a); }},
       {"string", [](Interpreter& i, const Value& v, Arguments&) { return i.text(v.str()); }},
       {"safe", [](Interpreter& i, const Value& v, Arguments&) { return i.text(v.str()); }},
       {"list", [](Interpreter& i, const Value& v, Arguments&) { return Value::list(i.iterate(v)); }},
-      {"format", [](Interpreter& i, const Value& v, Arguments& a) {
+      {"format",
+       [](Interpreter& i, const Value& v, Arguments& a) {
          if (a.named.empty()) return i.text(format_percent(v.str(), Value::tuple(a.positional)));
          Dict d;
          for (const auto& [name, value] : a.named) d.set(name, value);
@@ -585,29 +638,53 @@ const TestTable& tests() {
       {"number", [](I&, const Value& v, A&) { return v.is_number(); }},
       {"string", [](I&, const Value& v, A&) { return v.is(Kind::String); }},
       {"mapping", [](I&, const Value& v, A&) { return v.is(Kind::Dict); }},
-      {"sequence", [](I&, const Value& v, A&) {
-         return !given(v) || v.is(Kind::String) || v.is(Kind::Bytes) || v.is(Kind::Dict) || (v.is(Kind::Sequence) && v.seq().type != SequenceType::Generator && v.seq().type <= SequenceType::Range);
+      {"sequence",
+       [](I&, const Value& v, A&) {
+         return !given(v) || v.is(Kind::String) || v.is(Kind::Bytes) || v.is(Kind::Dict) ||
+                (v.is(Kind::Sequence) && v.seq().type != SequenceType::Generator && v.seq().type <= SequenceType::Range);
        }},
-      {"iterable", [](I&, const Value& v, A&) { return !given(v) || v.is(Kind::String) || v.is(Kind::Bytes) || v.is(Kind::Dict) || v.is(Kind::Sequence); }},
+      {"iterable",
+       [](I&, const Value& v, A&) {
+         return !given(v) || v.is(Kind::String) || v.is(Kind::Bytes) || v.is(Kind::Dict) || v.is(Kind::Sequence);
+       }},
       {"callable", [](I&, const Value& v, A&) { return !given(v) || (v.is(Kind::Object) && v.as_object()->callable()); }},
       {"odd", [](I&, const Value& v, A&) { return (whole(v) & 1) != 0; }},
       {"even", [](I&, const Value& v, A&) { return (whole(v) & 1) == 0; }},
-      {"divisibleby", [](I&, const Value& v, A& a) { return remainder(Value::integer(whole(v)), Value::integer(whole(argument(a, "divisibleby")))).as_int() == 0; }},
-      {"lower", is_case<false>}, {"upper", is_case<true>}, {"sameas", same_as},
+      {"divisibleby",
+       [](I&, const Value& v, A& a) {
+         return remainder(Value::integer(whole(v)), Value::integer(whole(argument(a, "divisibleby")))).as_int() == 0;
+       }},
+      {"lower", is_case<false>},
+      {"upper", is_case<true>},
+      {"sameas", same_as},
       {"in", [](I& i, const Value& v, A& a) { return i.contains(argument(a, "in"), v); }},
       {"filter", [](I& i, const Value& v, A&) { return filter_exists(v.str(), i.lenient()); }},
       {"test", [](I&, const Value& v, A&) { return test_exists(v.str()); }},
       {"escaped", [](I&, const Value&, A&) { return false; }},
-      {"eq", equal}, {"equalto", equal}, {"==", equal}, {"ne", not_equal}, {"!=", not_equal},
-      {"gt", ordered<1, false>}, {"greaterthan", ordered<1, false>}, {">", ordered<1, false>}, {"ge", ordered<1, true>}, {">=", ordered<1, true>},
-      {"lt", ordered<-1, false>}, {"lessthan", ordered<-1, false>}, {"<", ordered<-1, false>}, {"le", ordered<-1, true>}, {"<=", ordered<-1, true>},
+      {"eq", equal},
+      {"equalto", equal},
+      {"==", equal},
+      {"ne", not_equal},
+      {"!=", not_equal},
+      {"gt", ordered<1, false>},
+      {"greaterthan", ordered<1, false>},
+      {">", ordered<1, false>},
+      {"ge", ordered<1, true>},
+      {">=", ordered<1, true>},
+      {"lt", ordered<-1, false>},
+      {"lessthan", ordered<-1, false>},
+      {"<", ordered<-1, false>},
+      {"le", ordered<-1, true>},
+      {"<=", ordered<-1, true>},
   };
   return table;
 }
 
 }  // namespace
 
-bool filter_exists(const std::string& name, bool lenient) { return filters().count(name) != 0 || (lenient && name == "from_json"); }
+bool filter_exists(const std::string& name, bool lenient) {
+  return filters().count(name) != 0 || (lenient && name == "from_json");
+}
 bool test_exists(const std::string& name) { return tests().count(name) != 0; }
 
 Value Interpreter::apply_filter(const std::string& name, const Value& input, Arguments& arguments) {
@@ -616,6 +693,8 @@ Value Interpreter::apply_filter(const std::string& name, const Value& input, Arg
   return filters().find(name)->second(*this, input, arguments);
 }
 
-bool Interpreter::apply_test(const std::string& name, const Value& input, Arguments& arguments) { return tests().find(name)->second(*this, input, arguments); }
+bool Interpreter::apply_test(const std::string& name, const Value& input, Arguments& arguments) {
+  return tests().find(name)->second(*this, input, arguments);
+}
 
 }  // namespace raison::jinja

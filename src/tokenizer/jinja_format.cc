@@ -93,7 +93,8 @@ std::string in_base(uint64_t n, unsigned base, bool upper) {
 
 // |d| in the style of C's %e, %f, %g.
 std::string real_digits(double d, char type, int64_t precision, bool alternate) {
-  const char format[] = {'%', alternate ? '#' : '.', alternate ? '.' : '*', alternate ? '*' : type, alternate ? type : '\0', '\0'};
+  const char format[] = {'%', alternate ? '#' : '.', alternate ? '.' : '*', alternate ? '*' : type, alternate ? type : '\0',
+                         '\0'};
   std::array<char, 64> small{};
   const int p = static_cast<int>(precision < 0 ? 6 : precision);
 #pragma GCC diagnostic push
@@ -158,7 +159,9 @@ std::string format_text(std::string s, const FormatSpec& spec) {
 std::string apply_spec(const Value& v, std::string_view text) {
   FormatSpec spec;
   size_t at = 0;
-  const auto is_align = [&](size_t i) { return i < text.size() && std::string_view("<>=^").find(text[i]) != std::string_view::npos; };
+  const auto is_align = [&](size_t i) {
+    return i < text.size() && std::string_view("<>=^").find(text[i]) != std::string_view::npos;
+  };
   if (!text.empty()) {
     const size_t first = utf8_step(text, 0).length;
     if (is_align(first)) {
@@ -179,7 +182,8 @@ std::string apply_spec(const Value& v, std::string_view text) {
   if (at < text.size()) spec.type = text[at++];
   if (at != text.size()) fail("invalid format specifier '{}'", text);
   if (v.is_number() && !(v.is(Kind::Bool) && spec.type == 0) && spec.type != 's') {
-    if (spec.type != 0 && std::string_view("dxXobeEfFgG%").find(spec.type) == std::string_view::npos) fail("unknown format code '{}'", spec.type);
+    if (spec.type != 0 && std::string_view("dxXobeEfFgG%").find(spec.type) == std::string_view::npos)
+      fail("unknown format code '{}'", spec.type);
     return format_number(v, spec);
   }
   if (spec.type != 0 && spec.type != 's') fail("unknown format code '{}' for '{}'", spec.type, v.type_name());
@@ -221,7 +225,8 @@ Value Interpreter::binary(const std::string& op, const Value& a, const Value& b)
   if (op == "%" && a.is(Kind::String)) return text(format_percent(a.as_string(), b));
   if (a.is_number() && b.is_number()) {
     if (op == "+" || op == "-" || op == "*") {
-      if (op == "-" && a.is(Kind::Int) && a.as_int() == 0 && b.is(Kind::Float)) return Value::real(-b.as_double());  // also unary minus: -0.0
+      if (op == "-" && a.is(Kind::Int) && a.as_int() == 0 && b.is(Kind::Float))
+        return Value::real(-b.as_double());  // also unary minus: -0.0
       return arithmetic(op, a, b);
     }
     if (op == "**") return power(a, b);
@@ -231,7 +236,8 @@ Value Interpreter::binary(const std::string& op, const Value& a, const Value& b)
     return Value::real(a.as_double() / b.as_double());
   }
   if (op == "+" && a.is(Kind::String) && b.is(Kind::String)) return text(a.as_string() + b.as_string());
-  if (op == "+" && a.is(Kind::Sequence) && b.is(Kind::Sequence) && a.seq().type == b.seq().type && a.seq().type <= SequenceType::Tuple) {
+  if (op == "+" && a.is(Kind::Sequence) && b.is(Kind::Sequence) && a.seq().type == b.seq().type &&
+      a.seq().type <= SequenceType::Tuple) {
     ValueList items = iterate(a);
     for (Value& v : iterate(b)) items.push_back(std::move(v));
     return Value::sequence(a.seq().type, std::move(items));
@@ -240,7 +246,8 @@ Value Interpreter::binary(const std::string& op, const Value& a, const Value& b)
     const Value& what = a.is_integral() ? b : a;
     const auto times = static_cast<uint64_t>(std::max<int64_t>(0, (a.is_integral() ? a : b).as_int()));
     if (what.is(Kind::String)) {
-      if (times > 0 && what.as_string().size() > limits_.output_bytes / times) fail("a text of more than {} bytes", limits_.output_bytes);
+      if (times > 0 && what.as_string().size() > limits_.output_bytes / times)
+        fail("a text of more than {} bytes", limits_.output_bytes);
       std::string out;
       for (uint64_t i = 0; i < times; ++i) out += what.as_string();
       return text(std::move(out));
@@ -319,7 +326,8 @@ std::string format_percent(const std::string& format, const Value& arguments) {
     }
   }
   if (is_tuple && used < arguments.seq().items.size() && !by_name) fail("not all arguments converted during string formatting");
-  if (!is_tuple && used == 0 && !by_name && !arguments.is(Kind::Dict) && !arguments.is(Kind::Sequence)) fail("not all arguments converted during string formatting");
+  if (!is_tuple && used == 0 && !by_name && !arguments.is(Kind::Dict) && !arguments.is(Kind::Sequence))
+    fail("not all arguments converted during string formatting");
   return out;
 }
 
@@ -357,7 +365,8 @@ std::string format_braces(const std::string& format, const Arguments& arguments)
       if (index >= arguments.positional.size()) fail("replacement index {} out of range for positional args", index);
       value = arguments.positional[index];
     } else {
-      const auto it = std::find_if(arguments.named.begin(), arguments.named.end(), [&](const auto& a) { return a.first == field; });
+      const auto it =
+          std::find_if(arguments.named.begin(), arguments.named.end(), [&](const auto& a) { return a.first == field; });
       if (it == arguments.named.end()) fail("no value for '{{{}}}' in a format string", field);
       value = it->second;
     }
@@ -369,7 +378,8 @@ std::string format_braces(const std::string& format, const Arguments& arguments)
 
 std::string format_time(const std::string& format, const std::tm& t) {
   static const char* const days[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
-  static const char* const months[] = {"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"};
+  static const char* const months[] = {"January", "February", "March",     "April",   "May",      "June",
+                                       "July",    "August",   "September", "October", "November", "December"};
   // Names are English whatever the locale: prompts must not change with it.
   const std::string day = days[std::clamp(t.tm_wday, 0, 6)], month = months[std::clamp(t.tm_mon, 0, 11)];
   const int hour12 = t.tm_hour % 12 == 0 ? 12 : t.tm_hour % 12, year = t.tm_year + 1900;
@@ -411,7 +421,8 @@ std::string format_time(const std::string& format, const std::tm& t) {
       case 'c': out += format_time("%a %b %e %H:%M:%S %Y", t); break;
       case 'n': out += '\n'; break;
       case 't': out += '\t'; break;
-      case 'Z': case 'z': break;  // strftime_now has no time zone
+      case 'Z':
+      case 'z': break;  // strftime_now has no time zone
       case '%': out += '%'; break;
       default: out.append({'%', format[i]});
     }

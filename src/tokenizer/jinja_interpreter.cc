@@ -64,22 +64,28 @@ struct Loop final : Object {
     if (name == "length") return Value::integer(n);
     if (name == "depth") return Value::integer(depth);
     if (name == "depth0") return Value::integer(depth - 1);
-    if (name == "previtem") return index > 0 ? items[static_cast<size_t>(index) - 1] : Value::undefined("there is no previous item");
-    if (name == "nextitem") return index + 1 < n ? items[static_cast<size_t>(index) + 1] : Value::undefined("there is no next item");
+    if (name == "previtem")
+      return index > 0 ? items[static_cast<size_t>(index) - 1] : Value::undefined("there is no previous item");
+    if (name == "nextitem")
+      return index + 1 < n ? items[static_cast<size_t>(index) + 1] : Value::undefined("there is no next item");
     if (name == "cycle") {
-      return interpreter.native([this](Interpreter&, Arguments& a) -> Value {
-        if (a.positional.empty()) fail("no items for cycling given");
-        return a.positional[static_cast<size_t>(index) % a.positional.size()];
-      }, "cycle");
+      return interpreter.native(
+          [this](Interpreter&, Arguments& a) -> Value {
+            if (a.positional.empty()) fail("no items for cycling given");
+            return a.positional[static_cast<size_t>(index) % a.positional.size()];
+          },
+          "cycle");
     }
     if (name == "changed") {
-      return interpreter.native([this](Interpreter&, Arguments& a) -> Value {
-        const Value now = Value::tuple(a.positional);
-        const bool same = seen && last.equals(now);
-        seen = true;
-        last = now;
-        return Value::boolean(!same);
-      }, "changed");
+      return interpreter.native(
+          [this](Interpreter&, Arguments& a) -> Value {
+            const Value now = Value::tuple(a.positional);
+            const bool same = seen && last.equals(now);
+            seen = true;
+            last = now;
+            return Value::boolean(!same);
+          },
+          "changed");
     }
     return {};
   }
@@ -112,12 +118,14 @@ Value make_range(Interpreter& interpreter, Arguments& arguments) {
   if (step == 0) fail("range() step must not be zero");
   constexpr int64_t kBound = int64_t{1} << 60;
   if (std::abs(start) > kBound || std::abs(stop) > kBound || std::abs(step) > kBound) fail("range() out of bounds");
-  const int64_t count = step > 0 ? (stop > start ? (stop - start - 1) / step + 1 : 0) : (start > stop ? (start - stop - 1) / -step + 1 : 0);
+  const int64_t count =
+      step > 0 ? (stop > start ? (stop - start - 1) / step + 1 : 0) : (start > stop ? (start - stop - 1) / -step + 1 : 0);
   if (count > 100000) fail("range too big: {} items, 100000 at most", count);
   interpreter.charge(static_cast<size_t>(count));
   ValueList items;
   for (int64_t k = 0; k < count; ++k) items.push_back(Value::integer(start + k * step));
-  const std::string repr = step == 1 ? fmt::format("range({}, {})", start, stop) : fmt::format("range({}, {}, {})", start, stop, step);
+  const std::string repr =
+      step == 1 ? fmt::format("range({}, {})", start, stop) : fmt::format("range({}, {}, {})", start, stop, step);
   return Value::sequence(SequenceType::Range, std::move(items), repr);
 }
 
@@ -160,7 +168,8 @@ void Scope::set(const std::string& name, Value value) {
   variables_.emplace_back(name, std::move(value));
 }
 
-Interpreter::Interpreter(const Limits& limits, bool lenient, std::function<std::tm()> now) : limits_(limits), lenient_(lenient), now_(std::move(now)) {}
+Interpreter::Interpreter(const Limits& limits, bool lenient, std::function<std::tm()> now)
+    : limits_(limits), lenient_(lenient), now_(std::move(now)) {}
 Interpreter::~Interpreter() = default;
 
 std::string Interpreter::render(const Block& body, const nlohmann::ordered_json& variables) {
@@ -347,11 +356,13 @@ Value Interpreter::run_macro(const Stmt& macro, const ScopePtr& scope, Arguments
       fail("macro '{}' takes no keyword argument '{}'", macro.text, name);
     }
   }
-  if (arguments.positional.size() > n && !macro.uses_varargs) fail("macro '{}' takes not more than {} argument(s)", macro.text, n);
+  if (arguments.positional.size() > n && !macro.uses_varargs)
+    fail("macro '{}' takes not more than {} argument(s)", macro.text, n);
   for (size_t i = 0; i < n; ++i) {  // defaults may use the parameters before them
     if (bound[i]) continue;
-    inner->set(macro.params[i], i >= required ? eval(*macro.defaults[i - required], inner)
-                                              : Value::undefined(fmt::format("parameter '{}' was not provided", macro.params[i])));
+    inner->set(macro.params[i], i >= required
+                                    ? eval(*macro.defaults[i - required], inner)
+                                    : Value::undefined(fmt::format("parameter '{}' was not provided", macro.params[i])));
   }
   if (macro.uses_varargs) {
     const auto skip = static_cast<ptrdiff_t>(std::min(n, arguments.positional.size()));
@@ -433,24 +444,36 @@ std::optional<Value> Interpreter::global(const std::string& name) {
   if (name == "range") return native(make_range, "range");
   if (name == "dict") return native([](Interpreter& i, Arguments& a) { return Value::dict(make_dict(i, a)); }, "dict");
   if (name == "namespace") {
-    return native([](Interpreter& i, Arguments& a) {
-      auto* ns = i.make<Namespace>();
-      ns->attributes = make_dict(i, a);
-      return Value::object(ns);
-    }, "namespace");
+    return native(
+        [](Interpreter& i, Arguments& a) {
+          auto* ns = i.make<Namespace>();
+          ns->attributes = make_dict(i, a);
+          return Value::object(ns);
+        },
+        "namespace");
   }
   if (name == "raise_exception") {
-    return native([](Interpreter&, Arguments& a) -> Value { throw Failure(a.bind("raise_exception", {"message"})[0].str(), true); }, "raise_exception");
+    return native(
+        [](Interpreter&, Arguments& a) -> Value { throw Failure(a.bind("raise_exception", {"message"})[0].str(), true); },
+        "raise_exception");
   }
   if (name == "strftime_now") {
-    return native([](Interpreter& i, Arguments& a) { return i.text(format_time(a.bind("strftime_now", {"format"})[0].str(), i.now())); }, "strftime_now");
+    return native(
+        [](Interpreter& i, Arguments& a) { return i.text(format_time(a.bind("strftime_now", {"format"})[0].str(), i.now())); },
+        "strftime_now");
   }
   if (name == "joiner") {
-    return native([](Interpreter& i, Arguments& a) {
-      const ValueList bound = a.bind("joiner", {"sep"});
-      const std::string separator = bound[0].is(Kind::Undefined) ? ", " : bound[0].str();
-      return i.native([separator, used = false](Interpreter&, Arguments&) mutable { return Value::string(std::exchange(used, true) ? separator : ""); }, "joiner");
-    }, "joiner");
+    return native(
+        [](Interpreter& i, Arguments& a) {
+          const ValueList bound = a.bind("joiner", {"sep"});
+          const std::string separator = bound[0].is(Kind::Undefined) ? ", " : bound[0].str();
+          return i.native(
+              [separator, used = false](Interpreter&, Arguments&) mutable {
+                return Value::string(std::exchange(used, true) ? separator : "");
+              },
+              "joiner");
+        },
+        "joiner");
   }
   if (name == "cycler") {
     struct Cycler final : Object {
@@ -471,13 +494,15 @@ std::optional<Value> Interpreter::global(const std::string& name) {
       ValueList items;
       size_t at = 0;
     };
-    return native([](Interpreter& i, Arguments& a) {
-      if (a.positional.empty()) fail("at least one item has to be provided");
-      auto* cycler = i.make<Cycler>();
-      cycler->owner = &i;
-      cycler->items = a.positional;
-      return Value::object(cycler);
-    }, "cycler");
+    return native(
+        [](Interpreter& i, Arguments& a) {
+          if (a.positional.empty()) fail("at least one item has to be provided");
+          auto* cycler = i.make<Cycler>();
+          cycler->owner = &i;
+          cycler->items = a.positional;
+          return Value::object(cycler);
+        },
+        "cycler");
   }
   return std::nullopt;
 }
@@ -565,7 +590,8 @@ Value Interpreter::attribute(const Value& object, const std::string& name) {
   } else if (object.is(Kind::Dict)) {
     if (const Value* found = object.as_dict().find(name)) return *found;
   }
-  if (name.size() > 1 && name[0] == '_') return Value::undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe", name, object.type_name()), true);
+  if (name.size() > 1 && name[0] == '_')
+    return Value::undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe", name, object.type_name()), true);
   return Value::undefined(fmt::format("'{}' object has no attribute '{}'", object.type_name(), name));
 }
 
@@ -574,13 +600,15 @@ Value Interpreter::item(const Value& object, const Value& key) {
   if (object.is(Kind::Dict)) {
     const bool hashable = !key.is(Kind::Dict) && !(key.is(Kind::Sequence) && !key.is_sequence(SequenceType::Tuple));
     if (const Value* found = hashable ? object.as_dict().find(key) : nullptr) return *found;
-  } else if (key.is_integral() && object.is(Kind::Sequence) && object.seq().type <= SequenceType::Range && !object.is_sequence(SequenceType::Generator)) {
+  } else if (key.is_integral() && object.is(Kind::Sequence) && object.seq().type <= SequenceType::Range &&
+             !object.is_sequence(SequenceType::Generator)) {
     const ValueList& items = object.seq().items;
     const int64_t n = static_cast<int64_t>(items.size()), i = key.as_int() < 0 ? key.as_int() + n : key.as_int();
     if (i >= 0 && i < n) return items[static_cast<size_t>(i)];
   } else if (key.is_integral() && object.is(Kind::String)) {
     charge(object.as_string().size() / 64);
-    const int64_t n = static_cast<int64_t>(utf8_length(object.as_string())), i = key.as_int() < 0 ? key.as_int() + n : key.as_int();
+    const int64_t n = static_cast<int64_t>(utf8_length(object.as_string())),
+                  i = key.as_int() < 0 ? key.as_int() + n : key.as_int();
     if (i >= 0 && i < n) {
       size_t at = 0;
       for (int64_t k = 0; k < i; ++k) at += utf8_step(object.as_string(), at).length;
@@ -594,7 +622,8 @@ Value Interpreter::item(const Value& object, const Value& key) {
 Value Interpreter::slice(const Value& object, const ValueList& parts) {
   if (object.is(Kind::Undefined)) fail("{}", object.hint());
   const bool is_text = object.is(Kind::String);
-  if (!is_text && !object.is_sequence(SequenceType::List) && !object.is_sequence(SequenceType::Tuple) && !object.is_sequence(SequenceType::Range)) {
+  if (!is_text && !object.is_sequence(SequenceType::List) && !object.is_sequence(SequenceType::Tuple) &&
+      !object.is_sequence(SequenceType::Range)) {
     return Value::undefined(fmt::format("'{}' object can't be sliced", object.type_name()));
   }
   const ValueList items = iterate(object);

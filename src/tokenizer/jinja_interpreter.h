@@ -12,9 +12,9 @@
 namespace raison::jinja {
 
 struct Limits {
-  int64_t steps = 5'000'000;           // expressions, statements, list items; text counts by its length / 64
+  int64_t steps = 5'000'000;  // expressions, statements, list items; text counts by its length / 64
   size_t output_bytes = size_t{64} << 20;
-  int recursion = 1200;                // of the tree walk; macros that call themselves end here
+  int recursion = 1200;  // of the tree walk; macros that call themselves end here
 };
 
 class Scope {
@@ -40,8 +40,8 @@ class Interpreter {
     steps_ += static_cast<int64_t>(items);
     if (steps_ > limits_.steps) fail("the template ran for more than {} steps", limits_.steps);
   }
-  Value text(std::string s);             // a string value, charged for and bounded
-  ValueList iterate(const Value& value);      // fails for what can't be iterated
+  Value text(std::string s);              // a string value, charged for and bounded
+  ValueList iterate(const Value& value);  // fails for what can't be iterated
   Value call(const Value& callee, Arguments& arguments);
   Value attribute(const Value& object, const std::string& name);
   Value item(const Value& object, const Value& key);

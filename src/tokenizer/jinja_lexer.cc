@@ -9,7 +9,9 @@ namespace {
 
 bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_name_start(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<signed char>(c) < 0; }
+bool is_name_start(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<signed char>(c) < 0;
+}
 
 // "\r\n" and "\r" become "\n"; one newline at the end goes.
 std::string normalise_newlines(const std::string& source) {
@@ -147,7 +149,8 @@ void Lexer::string_literal(char quote) {
     uint32_t code = 0;
     if (pos_ + digits > text_.size()) stop("escape cut off");
     const auto [end, ec] = std::from_chars(text_.data() + pos_, text_.data() + pos_ + digits, code, 16);
-    if (ec != std::errc() || end != text_.data() + pos_ + digits || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) stop("bad escape in a string");
+    if (ec != std::errc() || end != text_.data() + pos_ + digits || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
+      stop("bad escape in a string");
     move(digits);
     append_utf8(token.text, code);
   };
@@ -173,7 +176,8 @@ void Lexer::string_literal(char quote) {
       hex(8);
     } else if (e >= '0' && e <= '7') {
       uint32_t code = static_cast<uint32_t>(e - '0');
-      for (int more = 0; more < 2 && pos_ < text_.size() && text_[pos_] >= '0' && text_[pos_] <= '7'; ++more, move(1)) code = code * 8 + static_cast<uint32_t>(text_[pos_] - '0');
+      for (int more = 0; more < 2 && pos_ < text_.size() && text_[pos_] >= '0' && text_[pos_] <= '7'; ++more, move(1))
+        code = code * 8 + static_cast<uint32_t>(text_[pos_] - '0');
       append_utf8(token.text, code);
     } else if (e != '\n') {  // a backslash at the end of a line joins lines; unknown escapes stay as they are
       token.text.append({'\\', e});
@@ -187,12 +191,14 @@ void Lexer::number() {
   int base = 10;
   std::string digits;
   const auto take = [&](auto accept) {
-    while (pos_ < text_.size() && (accept(text_[pos_]) || (text_[pos_] == '_' && pos_ + 1 < text_.size() && accept(text_[pos_ + 1])))) {
+    while (pos_ < text_.size() &&
+           (accept(text_[pos_]) || (text_[pos_] == '_' && pos_ + 1 < text_.size() && accept(text_[pos_ + 1])))) {
       if (text_[pos_] != '_') digits += text_[pos_];
       ++pos_;
     }
   };
-  if (text_[pos_] == '0' && pos_ + 1 < text_.size() && std::string_view("xXoObB").find(text_[pos_ + 1]) != std::string_view::npos) {
+  if (text_[pos_] == '0' && pos_ + 1 < text_.size() &&
+      std::string_view("xXoObB").find(text_[pos_ + 1]) != std::string_view::npos) {
     const char kind = static_cast<char>(text_[pos_ + 1] | 0x20);
     base = kind == 'x' ? 16 : kind == 'o' ? 8 : 2;
     pos_ += 2;
@@ -260,8 +266,8 @@ void Lexer::tag(bool variable) {
       while (pos_ < text_.size() && (is_name_start(text_[pos_]) || is_digit(text_[pos_]))) ++pos_;
       push(TokenType::Name, text_.substr(begin, pos_ - begin));
     } else {
-      static const std::string_view operators[] = {"**", "//", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]",
-                                                   "(",  ")",  "{",  "}",  ">",  "<",  "=", ".", ":", "|", ",", ";"};
+      static const std::string_view operators[] = {"**", "//", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
+                                                   "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
       std::string_view found;
       for (std::string_view op : operators) {
         if (found.empty() && at(op)) found = op;

@@ -8,7 +8,19 @@
 
 namespace raison::jinja {
 
-enum class TokenType : uint8_t { Data, BlockBegin, BlockEnd, VariableBegin, VariableEnd, Name, String, Integer, Float, Operator, End };
+enum class TokenType : uint8_t {
+  Data,
+  BlockBegin,
+  BlockEnd,
+  VariableBegin,
+  VariableEnd,
+  Name,
+  String,
+  Integer,
+  Float,
+  Operator,
+  End
+};
 
 struct Token {
   TokenType type = TokenType::End;

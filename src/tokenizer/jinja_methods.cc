@@ -24,7 +24,9 @@ std::string strip(const std::string& s, const Value& set, bool left, bool right)
   std::vector<std::string> wanted;
   const bool blanks = set.is(Kind::Undefined) || set.is(Kind::None);
   if (!blanks) wanted = characters(text_of(set, "strip"));
-  const auto drops = [&](std::string_view c) { return blanks ? is_space_char(c) : std::find(wanted.begin(), wanted.end(), c) != wanted.end(); };
+  const auto drops = [&](std::string_view c) {
+    return blanks ? is_space_char(c) : std::find(wanted.begin(), wanted.end(), c) != wanted.end();
+  };
   size_t begin = 0, end = s.size();
   while (left && begin < end) {
     const size_t length = utf8_step(s, begin).length;
@@ -49,7 +51,8 @@ ValueList split_blanks(const std::string& s, int64_t limit) {
   ValueList out;
   size_t at = 0;
   const auto skip = [&] {
-    while (at < s.size() && is_space_char(std::string_view(s).substr(at, utf8_step(s, at).length))) at += utf8_step(s, at).length;
+    while (at < s.size() && is_space_char(std::string_view(s).substr(at, utf8_step(s, at).length)))
+      at += utf8_step(s, at).length;
   };
   for (skip(); at < s.size(); skip()) {
     if (limit >= 0 && static_cast<int64_t>(out.size()) == limit) {
@@ -57,7 +60,8 @@ ValueList split_blanks(const std::string& s, int64_t limit) {
       break;
     }
     const size_t begin = at;
-    while (at < s.size() && !is_space_char(std::string_view(s).substr(at, utf8_step(s, at).length))) at += utf8_step(s, at).length;
+    while (at < s.size() && !is_space_char(std::string_view(s).substr(at, utf8_step(s, at).length)))
+      at += utf8_step(s, at).length;
     out.push_back(Value::string(s.substr(begin, at - begin)));
   }
   return out;
@@ -139,7 +143,9 @@ Value replace_method(Interpreter& i, const Value& self, Arguments& a) {
 }
 
 // Character position of a byte offset.
-int64_t position(const std::string& s, size_t byte) { return static_cast<int64_t>(utf8_length(std::string_view(s).substr(0, byte))); }
+int64_t position(const std::string& s, size_t byte) {
+  return static_cast<int64_t>(utf8_length(std::string_view(s).substr(0, byte)));
+}
 
 template <bool Last, bool MustFind>
 Value find_method(Interpreter& i, const Value& self, Arguments& a) {
@@ -178,9 +184,13 @@ Value join_method(Interpreter& i, const Value& self, Arguments& a) {
 
 using Category = utf8proc_category_t;
 Category category_of(const std::string& c) { return utf8proc_category(static_cast<utf8proc_int32_t>(utf8_step(c, 0).code)); }
-bool is_letter(const std::string& c) { return category_of(c) >= UTF8PROC_CATEGORY_LU && category_of(c) <= UTF8PROC_CATEGORY_LO; }
+bool is_letter(const std::string& c) {
+  return category_of(c) >= UTF8PROC_CATEGORY_LU && category_of(c) <= UTF8PROC_CATEGORY_LO;
+}
 bool is_decimal(const std::string& c) { return category_of(c) == UTF8PROC_CATEGORY_ND; }
-bool is_alnum(const std::string& c) { return is_letter(c) || (category_of(c) >= UTF8PROC_CATEGORY_ND && category_of(c) <= UTF8PROC_CATEGORY_NO); }
+bool is_alnum(const std::string& c) {
+  return is_letter(c) || (category_of(c) >= UTF8PROC_CATEGORY_ND && category_of(c) <= UTF8PROC_CATEGORY_NO);
+}
 bool is_blank(const std::string& c) { return is_space_char(c); }
 
 template <bool (*Test)(const std::string&)>
@@ -217,7 +227,8 @@ Value capitalize_method(Interpreter& i, const Value& self, Arguments&) {
 
 Value swapcase_method(Interpreter& i, const Value& self, Arguments&) {
   std::string out;
-  for (const std::string& c : characters(self.as_string())) out += category_of(c) == UTF8PROC_CATEGORY_LU ? to_lower(c) : to_upper(c);
+  for (const std::string& c : characters(self.as_string()))
+    out += category_of(c) == UTF8PROC_CATEGORY_LU ? to_lower(c) : to_upper(c);
   return i.text(std::move(out));
 }
 
@@ -225,7 +236,8 @@ template <char Align>
 Value justify_method(Interpreter& i, const Value& self, Arguments& a) {
   const ValueList bound = a.bind("justify", {"width", "fillchar"});
   const std::string& s = self.as_string();
-  const int64_t width = int_or(bound[0], 0), length = static_cast<int64_t>(utf8_length(s)), room = std::max<int64_t>(0, width - length);
+  const int64_t width = int_or(bound[0], 0), length = static_cast<int64_t>(utf8_length(s)),
+                room = std::max<int64_t>(0, width - length);
   const std::string fill = bound[1].is(Kind::Undefined) ? " " : text_of(bound[1], "justify");
   i.charge(static_cast<size_t>(std::min<int64_t>(room, int64_t{1} << 40)));
   // Python's center puts the odd blank on the left if the width is odd.
@@ -292,16 +304,40 @@ Value remove_method(Interpreter&, const Value& self, Arguments& a) {
 
 const Table& string_methods() {
   static const Table table = {
-      {"strip", strip_method<true, true>}, {"lstrip", strip_method<true, false>}, {"rstrip", strip_method<false, true>},
-      {"split", split_method<false>}, {"rsplit", split_method<true>}, {"startswith", starts_method<true>}, {"endswith", starts_method<false>},
-      {"replace", replace_method}, {"find", find_method<false, false>}, {"rfind", find_method<true, false>},
-      {"index", find_method<false, true>}, {"rindex", find_method<true, true>}, {"count", count_method}, {"join", join_method},
-      {"isalpha", all_method<is_letter>}, {"isdigit", all_method<is_decimal>}, {"isdecimal", all_method<is_decimal>}, {"isnumeric", all_method<is_decimal>},
-      {"isalnum", all_method<is_alnum>}, {"isspace", all_method<is_blank>}, {"isupper", case_test<true>}, {"islower", case_test<false>},
-      {"title", title_method}, {"capitalize", capitalize_method}, {"swapcase", swapcase_method},
-      {"ljust", justify_method<'<'>}, {"rjust", justify_method<'>'>}, {"center", justify_method<'^'>}, {"zfill", zfill_method},
-      {"splitlines", splitlines_method}, {"partition", partition_method<false>}, {"rpartition", partition_method<true>},
-      {"removeprefix", remove_method<true>}, {"removesuffix", remove_method<false>},
+      {"strip", strip_method<true, true>},
+      {"lstrip", strip_method<true, false>},
+      {"rstrip", strip_method<false, true>},
+      {"split", split_method<false>},
+      {"rsplit", split_method<true>},
+      {"startswith", starts_method<true>},
+      {"endswith", starts_method<false>},
+      {"replace", replace_method},
+      {"find", find_method<false, false>},
+      {"rfind", find_method<true, false>},
+      {"index", find_method<false, true>},
+      {"rindex", find_method<true, true>},
+      {"count", count_method},
+      {"join", join_method},
+      {"isalpha", all_method<is_letter>},
+      {"isdigit", all_method<is_decimal>},
+      {"isdecimal", all_method<is_decimal>},
+      {"isnumeric", all_method<is_decimal>},
+      {"isalnum", all_method<is_alnum>},
+      {"isspace", all_method<is_blank>},
+      {"isupper", case_test<true>},
+      {"islower", case_test<false>},
+      {"title", title_method},
+      {"capitalize", capitalize_method},
+      {"swapcase", swapcase_method},
+      {"ljust", justify_method<'<'>},
+      {"rjust", justify_method<'>'>},
+      {"center", justify_method<'^'>},
+      {"zfill", zfill_method},
+      {"splitlines", splitlines_method},
+      {"partition", partition_method<false>},
+      {"rpartition", partition_method<true>},
+      {"removeprefix", remove_method<true>},
+      {"removesuffix", remove_method<false>},
       {"upper", [](Interpreter& i, const Value& s, Arguments&) { return i.text(to_upper(s.as_string())); }},
       {"lower", [](Interpreter& i, const Value& s, Arguments&) { return i.text(to_lower(s.as_string())); }},
       {"casefold", [](Interpreter& i, const Value& s, Arguments&) { return i.text(to_lower(to_upper(s.as_string()))); }},
@@ -362,18 +398,22 @@ size_t list_index(const ValueList& items, int64_t k) {
 
 const Table& list_changers() {
   static const Table table = {
-      {"append", [](Interpreter& i, const Value& s, Arguments& a) { return grow(i, s, SIZE_MAX, a.bind("append", {"item"})[0]), Value::none(); }},
-      {"insert", [](Interpreter& i, const Value& s, Arguments& a) {
+      {"append", [](Interpreter& i, const Value& s,
+                    Arguments& a) { return grow(i, s, SIZE_MAX, a.bind("append", {"item"})[0]), Value::none(); }},
+      {"insert",
+       [](Interpreter& i, const Value& s, Arguments& a) {
          const ValueList b = a.bind("insert", {"index", "item"});
          const auto n = static_cast<int64_t>(s.seq().items.size());
          const int64_t k = int_or(b[0], 0);
          return grow(i, s, static_cast<size_t>(std::clamp<int64_t>(k < 0 ? k + n : k, 0, n)), b[1]), Value::none();
        }},
-      {"extend", [](Interpreter& i, const Value& s, Arguments& a) {
+      {"extend",
+       [](Interpreter& i, const Value& s, Arguments& a) {
          for (const Value& v : i.iterate(a.bind("extend", {"items"})[0])) grow(i, s, SIZE_MAX, v);
          return Value::none();
        }},
-      {"pop", [](Interpreter&, const Value& s, Arguments& a) {
+      {"pop",
+       [](Interpreter&, const Value& s, Arguments& a) {
          ValueList& items = s.seq().items;
          const size_t k = list_index(items, int_or(a.bind("pop", {"index"})[0], -1));
          Value out = items[k];
@@ -389,32 +429,37 @@ const Table& list_changers() {
 
 const Table& dict_methods() {
   static const Table table = {
-      {"get", [](Interpreter&, const Value& s, Arguments& a) {
+      {"get",
+       [](Interpreter&, const Value& s, Arguments& a) {
          const ValueList b = a.bind("get", {"key", "default"});
          const Value* found = s.as_dict().find(b[0]);
          return found != nullptr ? *found : a.positional.size() > 1 || !a.named.empty() ? b[1] : Value::none();
        }},
       {"keys", [](Interpreter& i, const Value& s, Arguments&) { return Value::sequence(SequenceType::Keys, i.iterate(s)); }},
-      {"values", [](Interpreter& i, const Value& s, Arguments&) {
+      {"values",
+       [](Interpreter& i, const Value& s, Arguments&) {
          ValueList out;
          for (const auto& [key, value] : s.as_dict().entries()) out.push_back(value);
          i.charge(out.size());
          return Value::sequence(SequenceType::Values, std::move(out));
        }},
-      {"items", [](Interpreter& i, const Value& s, Arguments&) {
+      {"items",
+       [](Interpreter& i, const Value& s, Arguments&) {
          ValueList out;
          for (const auto& [key, value] : s.as_dict().entries()) out.push_back(Value::tuple({key, value}));
          i.charge(out.size());
          return Value::sequence(SequenceType::Items, std::move(out));
        }},
-      {"copy", [](Interpreter& i, const Value& s, Arguments&) { return i.charge(s.as_dict().size()), Value::dict(Dict(s.as_dict())); }},
+      {"copy",
+       [](Interpreter& i, const Value& s, Arguments&) { return i.charge(s.as_dict().size()), Value::dict(Dict(s.as_dict())); }},
   };
   return table;
 }
 
 const Table& dict_changers() {
   static const Table table = {
-      {"update", [](Interpreter& i, const Value& s, Arguments& a) {
+      {"update",
+       [](Interpreter& i, const Value& s, Arguments& a) {
          for (const Value& other : a.positional) {
            if (!other.is(Kind::Dict)) fail("update() needs a dict");
            i.charge(weight(other));
@@ -424,7 +469,8 @@ const Table& dict_changers() {
          for (const auto& [name, value] : a.named) i.charge(weight(value)), s.as_dict().set(name, value.deep_copy());
          return Value::none();
        }},
-      {"setdefault", [](Interpreter& i, const Value& s, Arguments& a) {
+      {"setdefault",
+       [](Interpreter& i, const Value& s, Arguments& a) {
          const ValueList b = a.bind("setdefault", {"key", "default"});
          i.charge(weight(b[1]));
          if (const Value* found = s.as_dict().find(b[0])) return *found;
@@ -432,7 +478,8 @@ const Table& dict_changers() {
          s.as_dict().set(b[0], fresh);
          return fresh;
        }},
-      {"pop", [](Interpreter& i, const Value& s, Arguments& a) {
+      {"pop",
+       [](Interpreter& i, const Value& s, Arguments& a) {
          const ValueList b = a.bind("pop", {"key", "default"});
          const Value* found = s.as_dict().find(b[0]);
          if (found == nullptr && a.positional.size() < 2) fail("key {} is not in the dict", b[0].repr());
@@ -463,7 +510,9 @@ Method find_method_of(const Value& object, const std::string& name, bool lenient
 
 }  // namespace
 
-bool has_method(const Value& object, const std::string& name, bool lenient) { return find_method_of(object, name, lenient) != nullptr; }
+bool has_method(const Value& object, const std::string& name, bool lenient) {
+  return find_method_of(object, name, lenient) != nullptr;
+}
 
 Value call_method(Interpreter& interpreter, const Value& object, const std::string& name, Arguments& arguments) {
   interpreter.charge(1);

@@ -13,7 +13,8 @@ class Parser {
 
   Block run() {
     Block body = block({});
-    for (const Expr* e : unknowns_) fail("line {}: no {} named '{}'", e->line, e->op == Op::Filter ? "filter" : "test", e->text);
+    for (const Expr* e : unknowns_)
+      fail("line {}: no {} named '{}'", e->line, e->op == Op::Filter ? "filter" : "test", e->text);
     return body;
   }
 
@@ -40,7 +41,9 @@ class Parser {
     return text;
   }
   std::string found() const {
-    return now().type == TokenType::End ? ", the template ends here" : now().text.empty() ? "" : fmt::format(", found '{}'", now().text.substr(0, 40));
+    return now().type == TokenType::End ? ", the template ends here"
+           : now().text.empty()         ? ""
+                                        : fmt::format(", found '{}'", now().text.substr(0, 40));
   }
 
   struct Nest {
@@ -115,7 +118,8 @@ class Parser {
     ExprPtr compare;
     while (true) {
       std::string op;
-      if (now().type == TokenType::Operator && (is_op("==") || is_op("!=") || is_op("<") || is_op(">") || is_op("<=") || is_op(">="))) {
+      if (now().type == TokenType::Operator &&
+          (is_op("==") || is_op("!=") || is_op("<") || is_op(">") || is_op("<=") || is_op(">="))) {
         op = now().text;
         next();
       } else if (skip_name("in")) {
@@ -242,7 +246,8 @@ class Parser {
   }
 
   bool tuple_ends() const {
-    return now().type == TokenType::VariableEnd || now().type == TokenType::BlockEnd || is_op(")") || is_name("in") || is_name("recursive") || is_op("=");
+    return now().type == TokenType::VariableEnd || now().type == TokenType::BlockEnd || is_op(")") || is_name("in") ||
+           is_name("recursive") || is_op("=");
   }
 
   // An expression, or several with commas. `simple`: only primaries, as targets are; `conditions`: may hold inline ifs.
@@ -364,7 +369,8 @@ class Parser {
       } else if (skip_op("*")) {
         e.star = expression();
         deepen(e, e.star);
-      } else if (now().type == TokenType::Name && tokens_[pos_ + 1].type == TokenType::Operator && tokens_[pos_ + 1].text == "=") {
+      } else if (now().type == TokenType::Name && tokens_[pos_ + 1].type == TokenType::Operator &&
+                 tokens_[pos_ + 1].text == "=") {
         std::string name = name_token();
         next();
         e.named.emplace_back(std::move(name), expression());
@@ -405,8 +411,9 @@ class Parser {
     const TokenType type = now().type;
     if (is_op("(")) {
       arguments(*e);
-    } else if ((type == TokenType::Name && !is_name("else") && !is_name("or") && !is_name("and")) || type == TokenType::String ||
-               type == TokenType::Integer || type == TokenType::Float || is_op("[") || is_op("{")) {
+    } else if ((type == TokenType::Name && !is_name("else") && !is_name("or") && !is_name("and")) ||
+               type == TokenType::String || type == TokenType::Integer || type == TokenType::Float || is_op("[") ||
+               is_op("{")) {
       if (is_name("is")) stop("tests can't be chained with 'is'");
       // "x is defined if y" and the like: the word ends the test, as no test that takes an argument wants it.
       if (!is_name("if") && !is_name("in") && !is_name("not")) add_arg(*e, postfix(primary()));
@@ -481,7 +488,8 @@ class Parser {
       expect_block_end();
       return s;
     }
-    if (name == "include" || name == "extends" || name == "import" || name == "from") stop("{% " + name + " %} is not supported: a chat template stands alone");
+    if (name == "include" || name == "extends" || name == "import" || name == "from")
+      stop("{% " + name + " %} is not supported: a chat template stands alone");
     stop("unknown tag '" + name + "'");
   }
 
@@ -571,7 +579,8 @@ class Parser {
   // The body of a macro or call block, with what it asks of its caller.
   void macro_body(Stmt& s, const char* end) {
     const int loops = std::exchange(loops_, 0);
-    const bool varargs = std::exchange(uses_varargs_, false), kwargs = std::exchange(uses_kwargs_, false), caller = std::exchange(uses_caller_, false);
+    const bool varargs = std::exchange(uses_varargs_, false), kwargs = std::exchange(uses_kwargs_, false),
+               caller = std::exchange(uses_caller_, false);
     s.body = body_until(end);
     s.uses_varargs = std::exchange(uses_varargs_, varargs);
     s.uses_kwargs = std::exchange(uses_kwargs_, kwargs);

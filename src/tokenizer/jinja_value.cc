@@ -162,9 +162,10 @@ std::string string_repr(std::string_view s) {
     const Utf8Step step = utf8_step(s, i);
     const char32_t c = step.code;
     const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-    const bool hidden = c != ' ' && (category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_ZS ||
-                                     category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP || category == UTF8PROC_CATEGORY_CN ||
-                                     category == UTF8PROC_CATEGORY_CO);
+    const bool hidden =
+        c != ' ' && (category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_ZS ||
+                     category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP || category == UTF8PROC_CATEGORY_CN ||
+                     category == UTF8PROC_CATEGORY_CO);
     if (c == '\n') {
       out += "\\n";
     } else if (c == '\r') {
@@ -176,7 +177,7 @@ std::string string_repr(std::string_view s) {
     } else if (!hidden) {
       out.append(s.substr(i, step.length));
     } else {
-      out += c < 0x100 ? fmt::format("\\x{:02x}", static_cast<uint32_t>(c))
+      out += c < 0x100     ? fmt::format("\\x{:02x}", static_cast<uint32_t>(c))
              : c < 0x10000 ? fmt::format("\\u{:04x}", static_cast<uint32_t>(c))
                            : fmt::format("\\U{:08x}", static_cast<uint32_t>(c));
     }
@@ -244,9 +245,7 @@ void Value::repr_to(std::string& out) const {
     case SequenceType::Tuple: join(seq_->items, "(", seq_->items.size() == 1 ? ",)" : ")"); break;
     case SequenceType::Generator: out += "<generator object>"; break;
     case SequenceType::Range: out += seq_->repr; break;
-    default:
-      out += type_name();
-      join(seq_->items, "([", "])");
+    default: out += type_name(); join(seq_->items, "([", "])");
   }
 }
 
@@ -273,7 +272,9 @@ bool Value::equals(const Value& other) const {
     case Kind::Object: return object_ == other.object_;
     case Kind::Sequence: {
       if (seq_ == other.seq_) return true;
-      if (seq_->type != other.seq_->type || seq_->type == SequenceType::Generator || seq_->items.size() != other.seq_->items.size()) return false;
+      if (seq_->type != other.seq_->type || seq_->type == SequenceType::Generator ||
+          seq_->items.size() != other.seq_->items.size())
+        return false;
       for (size_t i = 0; i < seq_->items.size(); ++i) {
         if (!seq_->items[i].equals(other.seq_->items[i])) return false;
       }
@@ -387,7 +388,8 @@ bool Dict::erase(const Value& key) {
 }
 
 ValueList Arguments::bind(const char* function, std::initializer_list<const char*> names) const {
-  if (positional.size() > names.size()) fail("{}() takes at most {} arguments, {} given", function, names.size(), positional.size());
+  if (positional.size() > names.size())
+    fail("{}() takes at most {} arguments, {} given", function, names.size(), positional.size());
   ValueList out = positional;
   out.resize(names.size());
   for (const auto& [name, value] : named) {
@@ -465,7 +467,9 @@ void json_to(const Value& value, const JsonStyle& style, int level, std::string&
     }
     case Kind::Dict: {
       auto entries = value.as_dict().entries();
-      if (style.sort_keys) std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first.compare(b.first) < 0; });
+      if (style.sort_keys)
+        std::stable_sort(entries.begin(), entries.end(),
+                         [](const auto& a, const auto& b) { return a.first.compare(b.first) < 0; });
       out += '{';
       for (size_t i = 0; i < entries.size(); ++i) {
         if (i > 0) out += style.item_separator;
@@ -505,9 +509,9 @@ std::vector<std::string> characters(std::string_view s) {
 
 std::string to_upper(std::string_view s) {
   // The few characters whose upper case is longer (Unicode's SpecialCasing) and likely in text.
-  static const std::pair<char32_t, const char*> special[] = {{0xDF, "SS"},    {0x149, "ʼN"},   {0x1F0, "J̌"},   {0xFB00, "FF"}, {0xFB01, "FI"},
-                                                             {0xFB02, "FL"},  {0xFB03, "FFI"}, {0xFB04, "FFL"}, {0xFB05, "ST"}, {0xFB06, "ST"},
-                                                             {0x587, "ԵՒ"}};
+  static const std::pair<char32_t, const char*> special[] = {{0xDF, "SS"},   {0x149, "ʼN"},  {0x1F0, "J̌"},    {0xFB00, "FF"},
+                                                             {0xFB01, "FI"}, {0xFB02, "FL"}, {0xFB03, "FFI"}, {0xFB04, "FFL"},
+                                                             {0xFB05, "ST"}, {0xFB06, "ST"}, {0x587, "ԵՒ"}};
   std::string out;
   for (size_t i = 0; i < s.size();) {
     const Utf8Step step = utf8_step(s, i);

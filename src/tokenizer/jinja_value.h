@@ -19,7 +19,8 @@ namespace raison::jinja {
 // Thrown inside the template engine only; parse() and render() turn it into an Error. `from_template`: the text of
 // raise_exception.
 struct Failure : std::runtime_error {
-  explicit Failure(const std::string& message, bool template_said = false) : std::runtime_error(message), from_template(template_said) {}
+  explicit Failure(const std::string& message, bool template_said = false)
+      : std::runtime_error(message), from_template(template_said) {}
   bool from_template;
 };
 template <class... Args>

@@ -18,9 +18,7 @@ Result<nlohmann::json> parse_json_object(std::string_view text, const std::strin
   } catch (const json::parse_error& e) {
     if (too_deep) return error("{}: JSON nested more than {} deep", where, kMaxDepth);
     return error("{}: not valid JSON at byte {}", where, e.byte);
-  } catch (const json::exception&) {
-    return error("{}: not valid JSON", where);
-  }
+  } catch (const json::exception&) { return error("{}: not valid JSON", where); }
 }
 
 }  // namespace raison

@@ -96,7 +96,8 @@ Status PipelineTokenizer::load_merges(const json& model, std::vector<BpeModel::M
     const auto l = spec_.vocab.find(left), r = spec_.vocab.find(right), merged = spec_.vocab.find(left + right);
     for (const auto& [it, name] : {std::pair{l, left}, std::pair{r, right}, std::pair{merged, left + right}}) {
       if (it == spec_.vocab.end()) {
-        return error("{}: merge {} (\"{}\" + \"{}\") needs \"{}\", which is not in the vocabulary", where, merges.size(), left, right, name);
+        return error("{}: merge {} (\"{}\" + \"{}\") needs \"{}\", which is not in the vocabulary", where, merges.size(), left,
+                     right, name);
       }
     }
     merges.push_back({l->second, r->second, merged->second});
@@ -163,7 +164,8 @@ Status PipelineTokenizer::load_post_processor(const json& node, const std::strin
   if (type == "TemplateProcessing") return load_template(node, where);
   if (type == "Sequence") {
     const auto list = node.find("processors");
-    if (list == node.end() || !list->is_array()) return error("{}: post_processor Sequence without a list \"processors\"", where);
+    if (list == node.end() || !list->is_array())
+      return error("{}: post_processor Sequence without a list \"processors\"", where);
     for (const json& item : *list) {
       // One level: nobody nests them, and a hostile file must not recurse.
       if (json_string(item, "type") == "Sequence") return error("{}: nested post_processor Sequence is not supported", where);
@@ -179,7 +181,9 @@ Status PipelineTokenizer::load_specials(const std::string& where) {
   if (!spec_.eos.empty()) eos_ = id_of(spec_.eos);
   if (spec_.add_bos && !bos_) return error("{}: add_bos_token is true, but bos_token \"{}\" is no token", where, spec_.bos);
   if (spec_.add_eos && !eos_) return error("{}: add_eos_token is true, but eos_token \"{}\" is no token", where, spec_.eos);
-  const auto has = [](const std::vector<TokenId>& ids, TokenId id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); };
+  const auto has = [](const std::vector<TokenId>& ids, TokenId id) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
   bool changed = false;
   if (spec_.add_bos && !has(prefix_, *bos_)) {
     prefix_.insert(prefix_.begin(), *bos_);
@@ -206,7 +210,8 @@ Status PipelineTokenizer::load_specials(const std::string& where) {
     pair.push_back(item);
     for (TokenId id : suffix_) put(id);
   }
-  spec_.skeleton["post_processor"] = {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", specials}};
+  spec_.skeleton["post_processor"] = {
+      {"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", specials}};
   return {};
 }
 
@@ -224,7 +229,8 @@ Status PipelineTokenizer::load_decode_step(const json& node, const std::string& 
     decode_steps_.push_back({DecodeStep::Kind::Replace, *pattern.literal_text(), json_string(node, "content")});
   } else if (type == "Metaspace") {
     decode_steps_.push_back({DecodeStep::Kind::Replace, json_string(node, "replacement", std::string(kMetaspace)), " "});
-    const bool prefix = json_string(node, "prepend_scheme", json_bool(node, "add_prefix_space", true) ? "always" : "never") != "never";
+    const bool prefix =
+        json_string(node, "prepend_scheme", json_bool(node, "add_prefix_space", true) ? "always" : "never") != "never";
     if (prefix) leading_strip_.assign(1, ' ');
   } else if (type == "Strip") {
     const std::string content = json_string(node, "content");
@@ -234,7 +240,8 @@ Status PipelineTokenizer::load_decode_step(const json& node, const std::string& 
     }
     if (start == 1) leading_strip_ = content;
   } else if (type != "Fuse") {
-    return error("{}: decoder \"{}\" is not supported (ByteLevel, ByteFallback, Replace, Fuse, Strip, Metaspace, Sequence are)", where, type);
+    return error("{}: decoder \"{}\" is not supported (ByteLevel, ByteFallback, Replace, Fuse, Strip, Metaspace, Sequence are)",
+                 where, type);
   }
   return {};
 }
@@ -304,7 +311,8 @@ Status PipelineTokenizer::encode_normalized(std::string text, bool at_start, std
 }
 
 // A stretch between added tokens of the first kind: normalised, then searched for those of the second kind.
-Status PipelineTokenizer::encode_segment(std::string_view segment, bool at_start, bool parse_added, std::vector<TokenId>& out) const {
+Status PipelineTokenizer::encode_segment(std::string_view segment, bool at_start, bool parse_added,
+                                         std::vector<TokenId>& out) const {
   std::string text(segment);
   RAISON_RETURN_IF_ERROR(normalizer_.apply(text));
   if (!parse_added || normalized_added_.empty()) return encode_normalized(std::move(text), at_start, out);

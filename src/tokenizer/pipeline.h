@@ -16,11 +16,11 @@ namespace raison {
 
 // What a tokenizer file says, taken apart: the vocabulary in flat lists, everything else as JSON.
 struct PipelineSpec {
-  nlohmann::json skeleton;          // a tokenizer.json without model.vocab and model.merges
-  VocabMap vocab;                   // model.vocab
+  nlohmann::json skeleton;                                  // a tokenizer.json without model.vocab and model.merges
+  VocabMap vocab;                                           // model.vocab
   std::vector<std::pair<std::string, std::string>> merges;  // in rank order
-  std::string bos, eos;             // token names, "" = none
-  bool add_bos = false, add_eos = false;  // put them around a text even if the post-processor doesn't
+  std::string bos, eos;                                     // token names, "" = none
+  bool add_bos = false, add_eos = false;                    // put them around a text even if the post-processor doesn't
 };
 
 class PipelineTokenizer final : public Tokenizer {
@@ -66,8 +66,8 @@ class PipelineTokenizer final : public Tokenizer {
   PipelineSpec spec_;
   Normalizer normalizer_;
   PreTokenizer pre_;
-  AddedTokens raw_added_, normalized_added_;  // matched before and after normalisation
-  std::vector<AddedToken> added_;             // in the file's order
+  AddedTokens raw_added_, normalized_added_;    // matched before and after normalisation
+  std::vector<AddedToken> added_;               // in the file's order
   std::vector<std::string> contents_, pieces_;  // by id
   std::vector<Flag> flags_;
   VocabMap added_ids_;

@@ -24,7 +24,8 @@ Result<std::vector<const json*>> flatten(const json& root, const char* list, con
   while (!todo.empty()) {
     const json* node = todo.back();
     todo.pop_back();
-    if (++seen > 4 * kMaxSteps || flat.size() > kMaxSteps) return error("{}: more than {} steps in a Sequence", where, kMaxSteps);
+    if (++seen > 4 * kMaxSteps || flat.size() > kMaxSteps)
+      return error("{}: more than {} steps in a Sequence", where, kMaxSteps);
     if (node->is_null()) continue;
     if (!node->is_object()) return error("{}: a {} entry must be an object", where, list);
     if (json_string(*node, "type") != "Sequence") {
@@ -82,7 +83,8 @@ Result<Pattern> Pattern::regex(const std::string& text, const std::string& where
 
 Result<Pattern> Pattern::from_json(const json& pattern, const std::string& where) {
   if (pattern.is_object()) {
-    if (const auto it = pattern.find("Regex"); it != pattern.end() && it->is_string()) return regex(it->get<std::string>(), where);
+    if (const auto it = pattern.find("Regex"); it != pattern.end() && it->is_string())
+      return regex(it->get<std::string>(), where);
     if (const auto it = pattern.find("String"); it != pattern.end() && it->is_string()) return literal(it->get<std::string>());
   }
   return error("{}: a pattern must be {{\"Regex\": text}} or {{\"String\": text}}", where);
@@ -117,7 +119,8 @@ Result<Normalizer> Normalizer::from_json(const json& node, const std::string& wh
       step.left = json_bool(*n, "strip_left", true);
       step.right = json_bool(*n, "strip_right", true);
     } else {
-      return error("{}: normalizer \"{}\" is not supported (NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip, Sequence are)", where, type);
+      return error("{}: normalizer \"{}\" is not supported (NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip, Sequence are)",
+                   where, type);
     }
     out.steps_.push_back(std::move(step));
   }
@@ -189,7 +192,8 @@ Status PreTokenizer::add_metaspace(const json& node, const std::string& where) {
   step.kind = Step::Kind::Metaspace;
   step.replacement = json_string(node, "replacement", std::string(kMetaspace));
   // Older files say add_prefix_space (true) instead of prepend_scheme.
-  const std::string scheme = json_string(node, "prepend_scheme", json_bool(node, "add_prefix_space", true) ? "always" : "never");
+  const std::string scheme =
+      json_string(node, "prepend_scheme", json_bool(node, "add_prefix_space", true) ? "always" : "never");
   if (scheme != "always" && scheme != "first" && scheme != "never") {
     return error("{}: Metaspace prepend_scheme \"{}\" is none of always, first, never", where, scheme);
   }
@@ -225,20 +229,22 @@ Status PreTokenizer::add(const json& node, const std::string& where) {
   if (type == "Metaspace") return add_metaspace(node, where);
   if (type == "Whitespace") return split_by(R"(\w+|[^\w\s]+)", Behaviour::Removed, true);
   if (type == "WhitespaceSplit") return split_by(R"(\s+)", Behaviour::Removed);
-  if (type == "Digits") return split_by(json_bool(node, "individual_digits", false) ? R"(\p{N})" : R"(\p{N}+)", Behaviour::Isolated);
+  if (type == "Digits")
+    return split_by(json_bool(node, "individual_digits", false) ? R"(\p{N})" : R"(\p{N}+)", Behaviour::Isolated);
   if (type == "CharDelimiterSplit") return add_split(Pattern::literal(json_string(node, "delimiter")), Behaviour::Removed);
   if (type == "Split" || type == "Punctuation") {
     Behaviour behaviour = Behaviour::Isolated;
     if (!named_behaviour(behaviour) && type == "Split") {
-      return error("{}: Split behavior \"{}\" is none of Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous", where,
-                   json_string(node, "behavior"));
+      return error("{}: Split behavior \"{}\" is none of Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous",
+                   where, json_string(node, "behavior"));
     }
     if (type == "Punctuation") return split_by(R"([\p{P}$+<=>^`|~])", behaviour);
     RAISON_ASSIGN(auto pattern, Pattern::from_json(node.value("pattern", json()), where));
     return add_split(std::move(pattern), behaviour, json_bool(node, "invert", false));
   }
   return error(
-      "{}: pre_tokenizer \"{}\" is not supported (ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Metaspace, Punctuation, "
+      "{}: pre_tokenizer \"{}\" is not supported (ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Metaspace, "
+      "Punctuation, "
       "CharDelimiterSplit, Sequence are)",
       where, type);
 }
@@ -344,8 +350,9 @@ Status PreTokenizer::apply(std::string& text, bool at_start, std::vector<Range>&
 std::string PreTokenizer::signature() const {
   std::string out;
   for (const Step& step : steps_) {
-    out += fmt::format("{}:{}:{}:{}:{};", static_cast<int>(step.kind), step.pattern.signature(), static_cast<int>(step.behaviour),
-                       step.invert, step.kind == Step::Kind::Metaspace ? static_cast<int>(step.prepend) : 0);
+    out +=
+        fmt::format("{}:{}:{}:{}:{};", static_cast<int>(step.kind), step.pattern.signature(), static_cast<int>(step.behaviour),
+                    step.invert, step.kind == Step::Kind::Metaspace ? static_cast<int>(step.prepend) : 0);
   }
   return out + (byte_level_ ? "bytes" : "");
 }

@@ -84,17 +84,19 @@ Result<std::shared_ptr<Tokenizer>> SentencePieceTokenizer::build(const Metadata&
     const auto id = static_cast<TokenId>(i);
     if (!is_valid_utf8(token)) return error("{}: token {} is not valid UTF-8", where, i);
     const int64_t type_number = types != nullptr ? (*types)[i] : 1;
-    if (type_number < 0 || type_number > 6) return error("{}: token {} has type {}, which is none of 0 to 6", where, i, type_number);
+    if (type_number < 0 || type_number > 6)
+      return error("{}: token {} has type {}, which is none of 0 to 6", where, i, type_number);
     const auto type = static_cast<GgufTokenType>(type_number);
     if (!((*scores)[i] == (*scores)[i])) return error("{}: the score of token {} is not a number", where, i);
     self->scores_.push_back(static_cast<float>((*scores)[i]));
     self->types_.push_back(type);
     self->ids_.emplace(token, id);
     self->longest_ = std::max(self->longest_, token.size());
-    const bool verbatim = type == GgufTokenType::Control || type == GgufTokenType::Unknown || type == GgufTokenType::UserDefined;
+    const bool verbatim =
+        type == GgufTokenType::Control || type == GgufTokenType::Unknown || type == GgufTokenType::UserDefined;
     const int byte = verbatim ? -1 : byte_token_value(token);
     if (byte >= 0) self->byte_ids_[static_cast<size_t>(byte)] = id;
-    self->pieces_.push_back(byte >= 0 ? std::string(1, static_cast<char>(byte))
+    self->pieces_.push_back(byte >= 0  ? std::string(1, static_cast<char>(byte))
                             : verbatim ? token
                                        : replace_all(token, kMetaspace, " "));
     if (verbatim) self->added_.add({id, token, type != GgufTokenType::UserDefined, false, false, false, false}, token);
@@ -125,7 +127,9 @@ void SentencePieceTokenizer::append_symbol(std::string_view symbol, std::vector<
 }
 
 void SentencePieceTokenizer::merge(std::vector<Symbol>& symbols) const {
-  const auto worse = [](const Candidate& a, const Candidate& b) { return a.score != b.score ? a.score < b.score : a.left > b.left; };
+  const auto worse = [](const Candidate& a, const Candidate& b) {
+    return a.score != b.score ? a.score < b.score : a.left > b.left;
+  };
   std::vector<Candidate> heap;
   const auto push = [&](int32_t left, int32_t right) {
     if (left < 0 || right < 0) return;
@@ -160,7 +164,8 @@ void SentencePieceTokenizer::encode_fragment(std::string_view text, std::vector<
     const size_t length = utf8_step(marked, i).length;
     const auto index = static_cast<int32_t>(symbols.size());
     i += length;
-    symbols.push_back({marked.data() + i - length, static_cast<uint32_t>(length), index - 1, i < marked.size() ? index + 1 : -1});
+    symbols.push_back(
+        {marked.data() + i - length, static_cast<uint32_t>(length), index - 1, i < marked.size() ? index + 1 : -1});
   }
   merge(symbols);
   for (int32_t at = symbols.empty() ? -1 : 0; at >= 0; at = symbols[static_cast<size_t>(at)].next) {
@@ -194,7 +199,8 @@ std::vector<std::pair<std::string, std::string>> SentencePieceTokenizer::merges(
     const std::string_view token = tokens_[i];
     for (size_t cut = 0; (cut += utf8_step(token, cut).length) < token.size();) {
       const auto left = ids_.find(token.substr(0, cut)), right = ids_.find(token.substr(cut));
-      if (left != ids_.end() && right != ids_.end()) found.emplace_back(-scores_[i], static_cast<TokenId>(i), left->second, right->second);
+      if (left != ids_.end() && right != ids_.end())
+        found.emplace_back(-scores_[i], static_cast<TokenId>(i), left->second, right->second);
     }
   }
   std::sort(found.begin(), found.end());
@@ -212,8 +218,13 @@ Result<std::string> SentencePieceTokenizer::to_hf_json() const {
     vocab.emplace(tokens_[i], i);
     const bool special = is_special(static_cast<TokenId>(i));
     if (!special && types_[i] != GgufTokenType::UserDefined) continue;
-    added.push_back({{"id", i}, {"content", tokens_[i]}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                     {"normalized", false}, {"special", special}});
+    added.push_back({{"id", i},
+                     {"content", tokens_[i]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", special}});
   }
   json normalizers = json::array();
   if (add_space_prefix_) normalizers.push_back({{"type", "Prepend"}, {"prepend", kMetaspace}});
@@ -227,9 +238,14 @@ Result<std::string> SentencePieceTokenizer::to_hf_json() const {
   root["added_tokens"] = std::move(added);
   root["normalizer"] = {{"type", "Sequence"}, {"normalizers", normalizers}};
   root["decoder"] = {{"type", "Sequence"}, {"decoders", decoders}};
-  root["model"] = {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", unk_ ? json(tokens_[static_cast<size_t>(*unk_)]) : json()},
-                   {"continuing_subword_prefix", nullptr}, {"end_of_word_suffix", nullptr}, {"fuse_unk", true},
-                   {"byte_fallback", true}, {"ignore_merges", false}};
+  root["model"] = {{"type", "BPE"},
+                   {"dropout", nullptr},
+                   {"unk_token", unk_ ? json(tokens_[static_cast<size_t>(*unk_)]) : json()},
+                   {"continuing_subword_prefix", nullptr},
+                   {"end_of_word_suffix", nullptr},
+                   {"fuse_unk", true},
+                   {"byte_fallback", true},
+                   {"ignore_merges", false}};
   root["model"]["vocab"] = std::move(vocab);
   root["model"]["merges"] = std::move(pairs);
   root["post_processor"] = nullptr;

@@ -31,7 +31,8 @@ Status read_vocab(json& model, PipelineSpec& spec, const std::string& where) {
   spec.vocab.reserve(vocab->size());
   for (auto it = vocab->begin(); it != vocab->end(); ++it) {
     if (!it->is_number_integer() || *it < 0 || *it > (1 << 22)) {
-      return error("{}: the id of vocabulary entry \"{}\" must be an integer in [0, {}]", where, it.key().substr(0, 60), 1 << 22);
+      return error("{}: the id of vocabulary entry \"{}\" must be an integer in [0, {}]", where, it.key().substr(0, 60),
+                   1 << 22);
     }
     spec.vocab.emplace(it.key(), it->get<TokenId>());
   }

@@ -39,12 +39,12 @@ class Tokenizer {
   virtual std::string_view leading_strip() const { return ""; }
   virtual std::string_view decode_joiner() const { return ""; }  // WordLevel: " " between tokens
 
-  virtual int64_t vocab_size() const = 0;                        // largest id + 1
+  virtual int64_t vocab_size() const = 0;                                  // largest id + 1
   virtual std::optional<TokenId> id_of(std::string_view token) const = 0;  // exact token content (vocabulary or added)
-  virtual bool is_special(TokenId id) const = 0;                 // added with special: true (GGUF: control type)
+  virtual bool is_special(TokenId id) const = 0;                           // added with special: true (GGUF: control type)
   virtual std::optional<TokenId> bos() const = 0;
   virtual std::optional<TokenId> eos() const = 0;
-  virtual std::string kind() const = 0;                          // "BPE", "WordLevel", "SentencePiece-BPE"
+  virtual std::string kind() const = 0;  // "BPE", "WordLevel", "SentencePiece-BPE"
   // A tokenizer.json that from_hf_json reads back to the same ids. GGUF-born ones: SentencePiece-BPE is written as HF's
   // BPE with byte_fallback.
   virtual Result<std::string> to_hf_json() const = 0;

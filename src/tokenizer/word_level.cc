@@ -41,8 +41,13 @@ Result<std::shared_ptr<Tokenizer>> make_word_level(const std::vector<std::string
   }
   json added = json::array();
   for (TokenId id : special_ids) {
-    added.push_back({{"id", id}, {"content", vocab[static_cast<size_t>(id)]}, {"single_word", false}, {"lstrip", false},
-                     {"rstrip", false}, {"normalized", false}, {"special", true}});
+    added.push_back({{"id", id},
+                     {"content", vocab[static_cast<size_t>(id)]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
   }
   spec.skeleton = {{"version", "1.0"},
                    {"truncation", nullptr},

@@ -9,9 +9,9 @@
 namespace raison {
 
 struct WordLevelSpecials {
-  std::string bos, eos, pad;           // "" = none; each must be in the vocabulary
-  std::vector<std::string> others;     // more special tokens, recognised within words and left out by skip_special
-  bool add_bos = false;                // encode() puts bos before a text
+  std::string bos, eos, pad;        // "" = none; each must be in the vocabulary
+  std::vector<std::string> others;  // more special tokens, recognised within words and left out by skip_special
+  bool add_bos = false;             // encode() puts bos before a text
 };
 
 // `vocab`: the words by id, specials included; no duplicates, none empty, no white space within. There is no unknown

@@ -77,9 +77,7 @@ Result<Json> state_json(const std::string& folder, const TrainState& s) {
   j["metrics_bytes"] = s.metrics_bytes;
   j["data_cursor"] = s.data_cursor;
   j["recipe"] = s.recipe;
-  for (const char* name : kFiles) {
-    RAISON_ASSIGN(j["files"][name], file_entry(folder + "/" + name));
-  }
+  for (const char* name : kFiles) { RAISON_ASSIGN(j["files"][name], file_entry(folder + "/" + name)); }
   const std::string body = j.dump();
   j["check"] = hex(hash_bytes(body.data(), body.size()));
   return j;

@@ -13,14 +13,14 @@ namespace raison {
 
 // What a run must remember besides weights and moments.
 struct TrainState {
-  int64_t step = 0;                  // updates made
-  uint64_t tokens = 0;               // trained on so far
-  uint64_t version = 0;              // ParameterStore::version
+  int64_t step = 0;      // updates made
+  uint64_t tokens = 0;   // trained on so far
+  uint64_t version = 0;  // ParameterStore::version
   uint64_t seed = 0;
   uint64_t data_fingerprint = 0;
-  uint64_t metrics_bytes = 0;        // length of metrics.jsonl that belongs to this state
+  uint64_t metrics_bytes = 0;  // length of metrics.jsonl that belongs to this state
   nlohmann::ordered_json data_cursor;
-  nlohmann::ordered_json recipe;     // recipe_json()
+  nlohmann::ordered_json recipe;  // recipe_json()
 };
 
 // Complete checkpoints under `dir`, oldest first (paths). Temporary folders left by a killed run are not among them.

@@ -5,14 +5,12 @@
 namespace raison {
 namespace {
 
-constexpr int kHeldOut[26][3] = {
-    {1, 1, 6}, {1, 1, 10}, {1, 2, 5}, {1, 2, 9}, {1, 4, 10}, {1, 6, 8}, {1, 8, 9}, {2, 4, 4},  {2, 4, 8},
-    {2, 6, 6}, {2, 6, 9},  {3, 4, 4}, {3, 4, 8}, {3, 5, 5},  {3, 5, 9}, {3, 7, 8}, {4, 5, 7},  {4, 6, 9},
-    {4, 9, 10}, {5, 6, 6}, {5, 6, 9}, {5, 6, 10}, {5, 9, 10}, {7, 7, 8}, {7, 9, 10}, {8, 8, 9}};
+constexpr int kHeldOut[26][3] = {{1, 1, 6},  {1, 1, 10}, {1, 2, 5}, {1, 2, 9},  {1, 4, 10}, {1, 6, 8}, {1, 8, 9},
+                                 {2, 4, 4},  {2, 4, 8},  {2, 6, 6}, {2, 6, 9},  {3, 4, 4},  {3, 4, 8}, {3, 5, 5},
+                                 {3, 5, 9},  {3, 7, 8},  {4, 5, 7}, {4, 6, 9},  {4, 9, 10}, {5, 6, 6}, {5, 6, 9},
+                                 {5, 6, 10}, {5, 9, 10}, {7, 7, 8}, {7, 9, 10}, {8, 8, 9}};
 
-int32_t op_token(char op) {
-  return op == '+' ? CountdownTask::Plus : op == '-' ? CountdownTask::Minus : CountdownTask::Times;
-}
+int32_t op_token(char op) { return op == '+' ? CountdownTask::Plus : op == '-' ? CountdownTask::Minus : CountdownTask::Times; }
 
 void append_step(std::vector<int32_t>* out, const CountdownStep& s) {
   out->insert(out->end(), {CountdownTask::number(s.x), op_token(s.op), CountdownTask::number(s.y), CountdownTask::Equals,
@@ -39,8 +37,7 @@ void append_answer(std::vector<int32_t>* out, const CountdownLeaf& leaf) {
 }  // namespace
 
 CountdownTask::CountdownTask(CountdownMix mix) : mix_(mix) {
-  vocab_ = {"<pad>", "<bos>", "<eos>", "->", "<think>", "</think>", "+",  "-", "*",
-            "=",     "(",     ")",     "|",  "yes",     "no",       "lo", "hi"};
+  vocab_ = {"<pad>", "<bos>", "<eos>", "->", "<think>", "</think>", "+", "-", "*", "=", "(", ")", "|", "yes", "no", "lo", "hi"};
   for (int n = 0; n < 100; ++n) vocab_.push_back(std::to_string(n));
 }
 
@@ -200,8 +197,7 @@ std::optional<std::string> CountdownTask::vote(std::span<const int32_t> reply) c
 
 bool CountdownTask::self_verified(std::span<const int32_t> reply) const {
   const auto thought_end = std::find(reply.begin(), reply.end(), ThinkEnd);
-  return std::find(reply.begin(), reply.end(), Eos) != reply.end() &&
-         std::find(reply.begin(), thought_end, Yes) != thought_end;
+  return std::find(reply.begin(), reply.end(), Eos) != reply.end() && std::find(reply.begin(), thought_end, Yes) != thought_end;
 }
 
 TaskAudit CountdownTask::audit(std::span<const int32_t> t) const {

@@ -15,12 +15,12 @@ namespace raison {
 
 // What training sequences are mixed from. The defaults are the recipe of the demonstration.
 struct CountdownMix {
-  double drills = 0.12;      // bare arithmetic, no problem
-  double successes = 0.5;    // of the rest: explorations that end in yes; the others give up
-  double systematic = 0.7;   // explorations in fixed order that never leave a node early
-  double leave = 0.25;       // else: a node is left for good after a failed leaf
-  double stop = 0.65;        // a give-up keeps k leaves with probability stop (1-stop)^(k-1)
-  double guess = 0.1;        // of the give-ups: answer at once, without a thought
+  double drills = 0.12;     // bare arithmetic, no problem
+  double successes = 0.5;   // of the rest: explorations that end in yes; the others give up
+  double systematic = 0.7;  // explorations in fixed order that never leave a node early
+  double leave = 0.25;      // else: a node is left for good after a failed leaf
+  double stop = 0.65;       // a give-up keeps k leaves with probability stop (1-stop)^(k-1)
+  double guess = 0.1;       // of the give-ups: answer at once, without a thought
   int max_leaves = 27;
   float verdict_weight = 3;  // loss of verdicts and of the number after each "="
   float give_up_weight = 6;  // loss of </think> where the thought has no yes
@@ -45,7 +45,24 @@ struct CountdownLeaf {
 class CountdownTask final : public SyntheticTask {
  public:
   enum Token : int32_t {
-    Pad, Bos, Eos, Arrow, Think, ThinkEnd, Plus, Minus, Times, Equals, Open, Close, Bar, Yes, No, Lo, Hi, FirstNumber
+    Pad,
+    Bos,
+    Eos,
+    Arrow,
+    Think,
+    ThinkEnd,
+    Plus,
+    Minus,
+    Times,
+    Equals,
+    Open,
+    Close,
+    Bar,
+    Yes,
+    No,
+    Lo,
+    Hi,
+    FirstNumber
   };
   using Numbers = std::array<int, 3>;
   enum class Kind { Drill, Success, GiveUp, Guess };
@@ -64,7 +81,7 @@ class CountdownTask final : public SyntheticTask {
   TaskAudit audit(std::span<const int32_t> tokens) const override;
 
   static int32_t number(int value) { return FirstNumber + value; }  // the token of 0..99
-  static bool held_out(Numbers numbers);                             // in any order
+  static bool held_out(Numbers numbers);                            // in any order
   // Every valid x op y of two numbers, + - * in this order; results in 1..99.
   static std::vector<CountdownStep> steps(int a, int b);
   // The first steps of a problem: pairs (0,1), (0,2), (1,2), duplicates dropped.

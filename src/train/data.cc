@@ -23,7 +23,11 @@ class MemorySource final : public DataSource {
  public:
   MemorySource(std::vector<TrainSequence> train, std::vector<TrainSequence> valid, const BatchRecipe& batch, bool shuffle,
                uint64_t seed)
-      : train_(std::move(train)), valid_(std::move(valid)), batch_(batch), shuffle_(shuffle), seed_(hash_seed({seed, kShuffleStream})) {
+      : train_(std::move(train)),
+        valid_(std::move(valid)),
+        batch_(batch),
+        shuffle_(shuffle),
+        seed_(hash_seed({seed, kShuffleStream})) {
     fingerprint_ = hash_sequences(train_, 1);
     order_epoch(0);
   }
@@ -34,8 +38,8 @@ class MemorySource final : public DataSource {
     while (true) {
       const TrainSequence& s = train_[order_[index_]];
       const auto length = static_cast<int64_t>(s.tokens.size());
-      const bool full = batch_.sequences > 0 ? static_cast<int64_t>(out.size()) >= batch_.sequences
-                                             : tokens + length > batch_.tokens;
+      const bool full =
+          batch_.sequences > 0 ? static_cast<int64_t>(out.size()) >= batch_.sequences : tokens + length > batch_.tokens;
       if (full && !out.empty()) return out;
       out.push_back(s);
       tokens += length;
@@ -90,8 +94,10 @@ Result<std::vector<TrainSequence>> read_all(const std::vector<std::string>& path
   for (const std::string& path : paths) {
     RAISON_ASSIGN(JsonlData data, read_jsonl(path, codec, recipe));
     if (data.truncated > 0)
-      notices->push_back(fmt::format("{}: {} records were cut at {} tokens (data.max_length)", path, data.truncated, recipe.max_length));
-    if (data.dropped > 0) notices->push_back(fmt::format("{}: {} records have nothing to learn and were left out", path, data.dropped));
+      notices->push_back(
+          fmt::format("{}: {} records were cut at {} tokens (data.max_length)", path, data.truncated, recipe.max_length));
+    if (data.dropped > 0)
+      notices->push_back(fmt::format("{}: {} records have nothing to learn and were left out", path, data.dropped));
     std::move(data.sequences.begin(), data.sequences.end(), std::back_inserter(out));
   }
   return out;

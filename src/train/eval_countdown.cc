@@ -87,9 +87,9 @@ Result<CountdownScore> measure(const CountdownTask& task, Engine& engine, const 
 }
 
 nlohmann::ordered_json score_json(const CountdownScore& s) {
-  return {{"problems", s.problems},     {"accuracy", s.accuracy},   {"length", s.length},
-          {"truncated", s.truncated},   {"arithmetic", s.arithmetic}, {"equations", s.equations},
-          {"verdicts", s.verdicts},     {"verdict_count", s.verdict_count}, {"leaves", s.leaves},
+  return {{"problems", s.problems},   {"accuracy", s.accuracy},           {"length", s.length},
+          {"truncated", s.truncated}, {"arithmetic", s.arithmetic},       {"equations", s.equations},
+          {"verdicts", s.verdicts},   {"verdict_count", s.verdict_count}, {"leaves", s.leaves},
           {"seconds", s.seconds}};
 }
 

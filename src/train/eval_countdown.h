@@ -9,14 +9,14 @@
 namespace raison {
 
 struct CountdownEvalOptions {
-  int64_t sampled = 1024;      // problems at temperature 1; 0 = none
-  int64_t greedy = 512;        // the first of the same problems, greedy; 0 = none
+  int64_t sampled = 1024;  // problems at temperature 1; 0 = none
+  int64_t greedy = 512;    // the first of the same problems, greedy; 0 = none
   double temperature = 1.0;
   int64_t length = 240;        // tokens at most, the prompt's included
   uint64_t problem_seed = 99;  // which held-out problems
   uint64_t sample_seed = 1;    // of the sampler
   DType cache_type = DType::F32;
-  int max_sequences = 256;     // in one batch
+  int max_sequences = 256;                                    // in one batch
   std::function<void(int64_t done, int64_t total)> progress;  // may be empty
 };
 
@@ -27,9 +27,9 @@ struct CountdownScore {
   double truncated = 0;   // share without <eos>
   double arithmetic = 0;  // share of right equations among all written
   int64_t equations = 0;
-  double verdicts = 0;    // share of right yes/lo/hi
+  double verdicts = 0;  // share of right yes/lo/hi
   int64_t verdict_count = 0;
-  double leaves = 0;      // verdicts per thought
+  double leaves = 0;  // verdicts per thought
   double seconds = 0;
 };
 

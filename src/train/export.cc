@@ -127,7 +127,8 @@ Result<ModelText> read_model_text(const ModelFiles& files) {
 }
 
 Status export_model(const Model& model, const ModelText& text, DType type, const std::string& folder) {
-  if (type != DType::F32 && type != DType::BF16) return error("{}: a model is exported as F32 or BF16, not {}", folder, dtype_name(type));
+  if (type != DType::F32 && type != DType::BF16)
+    return error("{}: a model is exported as F32 or BF16, not {}", folder, dtype_name(type));
   fs::path target = fs::path(folder).lexically_normal();
   if (target.filename().empty()) target = target.parent_path();
   if (target.filename().empty() || target.filename() == "." || target.filename() == "..")

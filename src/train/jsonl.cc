@@ -123,12 +123,15 @@ class RecordReader {
     RAISON_ASSIGN(const std::string head, render(before, record, true));
     RAISON_ASSIGN(const std::string whole, render(with, record, false));
     if (whole.compare(0, head.size(), head) != 0 || text.compare(0, whole.size(), whole) != 0)
-      return error("message {}: the chat template rewrites earlier turns, so what the model says cannot be told from what it is "
-                   "told; use `prompt` and `completion`", i + 1);
+      return error(
+          "message {}: the chat template rewrites earlier turns, so what the model says cannot be told from what it is "
+          "told; use `prompt` and `completion`",
+          i + 1);
     const std::string content = messages[i]["content"].is_string() ? messages[i]["content"].get<std::string>() : "";
     if (!content.empty() && whole.find(trimmed(content)) == std::string::npos)
-      return error("message {}: the chat template leaves out a part of the content (the thinking?); use `prompt` and `completion`",
-                   i + 1);
+      return error(
+          "message {}: the chat template leaves out a part of the content (the thinking?); use `prompt` and `completion`",
+          i + 1);
     RAISON_ASSIGN(const auto head_tokens, encode(head, false));
     RAISON_ASSIGN(const auto whole_tokens, encode(whole, false));
     const size_t begin = common_prefix(s->tokens, head_tokens), end = common_prefix(s->tokens, whole_tokens);
@@ -218,8 +221,10 @@ class RecordReader {
     do {
       const size_t end = std::min(s.tokens.size(), begin + limit);
       TrainSequence piece;
-      piece.tokens.assign(s.tokens.begin() + static_cast<std::ptrdiff_t>(begin), s.tokens.begin() + static_cast<std::ptrdiff_t>(end));
-      piece.weights.assign(s.weights.begin() + static_cast<std::ptrdiff_t>(begin), s.weights.begin() + static_cast<std::ptrdiff_t>(end));
+      piece.tokens.assign(s.tokens.begin() + static_cast<std::ptrdiff_t>(begin),
+                          s.tokens.begin() + static_cast<std::ptrdiff_t>(end));
+      piece.weights.assign(s.weights.begin() + static_cast<std::ptrdiff_t>(begin),
+                           s.weights.begin() + static_cast<std::ptrdiff_t>(end));
       if (!piece.weights.empty()) piece.weights[0] = 0;
       if (std::any_of(piece.weights.begin(), piece.weights.end(), [](float w) { return w > 0; })) {
         out->sequences.push_back(std::move(piece));
@@ -240,9 +245,7 @@ Result<Json> parse_line(std::string_view line) {
     return Json::parse(line);
   } catch (const nlohmann::json::parse_error& e) {
     return error("not valid JSON at byte {}", e.byte);
-  } catch (const std::exception&) {
-    return error("not valid JSON");
-  }
+  } catch (const std::exception&) { return error("not valid JSON"); }
 }
 
 }  // namespace
@@ -264,9 +267,7 @@ Result<JsonlData> read_jsonl(const std::string& path, const TextCodec& codec, co
     try {
       const Status read = reader.read(*record, &data);
       if (!read.ok()) return error("{}:{}: {}", path, number, read.message());
-    } catch (const std::exception& e) {
-      return error("{}:{}: {}", path, number, e.what());
-    }
+    } catch (const std::exception& e) { return error("{}:{}: {}", path, number, e.what()); }
   }
   if (data.sequences.empty()) return error("{}: holds no record to learn from", path);
   return data;

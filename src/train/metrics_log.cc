@@ -22,7 +22,8 @@ Status MetricsLog::open(const std::string& path, uint64_t bytes) {
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0644);
   struct stat s;
   if (fd_ < 0 || ::fstat(fd_, &s) != 0) return error("{}: cannot open: {}", path, std::strerror(errno));
-  bytes_ = std::min(bytes, static_cast<uint64_t>(s.st_size));  // shorter if somebody removed it: the log is no part of the model
+  bytes_ =
+      std::min(bytes, static_cast<uint64_t>(s.st_size));  // shorter if somebody removed it: the log is no part of the model
   if (::ftruncate(fd_, static_cast<off_t>(bytes_)) != 0) return error("{}: cannot cut back: {}", path, std::strerror(errno));
   return {};
 }

@@ -38,17 +38,15 @@ Result<TextCodec> codec_of(const ModelText& text, const std::string& where) {
   if (source.empty() && !text.tokenizer_config_json.empty()) {
     RAISON_ASSIGN(source, chat_template_of_tokenizer_config(text.tokenizer_config_json, where));
   }
-  if (!source.empty()) {
-    RAISON_ASSIGN(codec.chat_template, ChatTemplate::parse(source, where));
-  }
+  if (!source.empty()) { RAISON_ASSIGN(codec.chat_template, ChatTemplate::parse(source, where)); }
   return codec;
 }
 
 // A key that the model's own config does not know is a misspelling, or asks for what would not be done.
 Status check_config_keys(const nlohmann::json& config, const Model& model, const std::string& where) {
-  static const std::set<std::string> kOthers = {"rope_scaling", "rope_parameters", "attention_bias", "mlp_bias",
-                                                "use_sliding_window", "pad_token_id", "bos_token_id", "eos_token_id",
-                                                "initializer_range"};
+  static const std::set<std::string> kOthers = {"rope_scaling", "rope_parameters",    "attention_bias",
+                                                "mlp_bias",     "use_sliding_window", "pad_token_id",
+                                                "bos_token_id", "eos_token_id",       "initializer_range"};
   const auto known = model.hf_config(DType::F32);
   for (const auto& [key, value] : config.items())
     if (!known.contains(key) && !kOthers.count(key))
@@ -85,9 +83,7 @@ Result<TrainSetup> make_new(const Recipe& recipe) {
   RAISON_ASSIGN(setup.model, create_model(recipe.model.config, recipe.file + ": model.config"));
   RAISON_RETURN_IF_ERROR(check_config_keys(recipe.model.config, *setup.model, recipe.file));
   initialise(*setup.model, recipe.model.init, recipe.seed);
-  if (!recipe.data.task.empty()) {
-    RAISON_ASSIGN(setup.text, task_text(recipe.data.task));
-  }
+  if (!recipe.data.task.empty()) { RAISON_ASSIGN(setup.text, task_text(recipe.data.task)); }
   if (setup.text.generation_config.is_null()) setup.text.generation_config = new_generation_config(recipe.model.config);
   return setup;
 }
@@ -127,7 +123,8 @@ Status resolve_lengths(const ModelInfo& info, Recipe* recipe) {
     return error("{}: data.max_length: is {}, the model's context is {} (max_position_embeddings)", recipe->file, length,
                  info.context_length);
   if (length > budget)
-    return error("{}: data.max_length: is {}, more than the {} tokens of a micro-batch (batch.tokens)", recipe->file, length, budget);
+    return error("{}: data.max_length: is {}, more than the {} tokens of a micro-batch (batch.tokens)", recipe->file, length,
+                 budget);
   return {};
 }
 

@@ -35,9 +35,7 @@ double global_norm(Exec& exec, const KernelTable& kernels, const ParameterStore&
   return std::sqrt(sum);
 }
 
-float clip_coefficient(double norm, double max_norm) {
-  return static_cast<float>(std::min(1.0, max_norm / (norm + 1e-6)));
-}
+float clip_coefficient(double norm, double max_norm) { return static_cast<float>(std::min(1.0, max_norm / (norm + 1e-6))); }
 
 Result<double> AdamW::step(Exec& exec, const KernelTable& kernels, GradientStore& gradients, double lr) {
   const double norm = global_norm(exec, kernels, parameters_, gradients);

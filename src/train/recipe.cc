@@ -18,9 +18,7 @@ std::optional<DType> float_type(const std::string& name) {
   return std::nullopt;
 }
 
-const char* float_type_name(DType type) {
-  return type == DType::F16 ? "f16" : type == DType::BF16 ? "bf16" : "f32";
-}
+const char* float_type_name(DType type) { return type == DType::F16 ? "f16" : type == DType::BF16 ? "bf16" : "f32"; }
 
 // Reads the sections one by one into a Recipe; the first error wins.
 class RecipeReader {
@@ -83,7 +81,8 @@ class RecipeReader {
       init.number("embedding_std", &r_.model.init.embedding_std, 0, 10);
       init.finish();
     }
-    if (!r_.model.path.empty() && s.has("config")) s.fail("config", "describes a new model, but model.path names one to start from");
+    if (!r_.model.path.empty() && s.has("config"))
+      s.fail("config", "describes a new model, but model.path names one to start from");
     if (!r_.model.path.empty() && s.has("init")) s.fail("init", "is for a new model, but model.path names one to start from");
   }
 
@@ -125,8 +124,9 @@ class RecipeReader {
 
   void read_schedule(TomlSection& s) {
     ScheduleRecipe& c = r_.schedule;
-    s.one_of("name", &c.name, {"constant", "linear", "cosine", "cosine_with_min_lr", "cosine_warmup_with_min_lr", "inverse_sqrt",
-                                "warmup_stable_decay", "wsd", "miniature", "miniature_linear"});
+    s.one_of("name", &c.name,
+             {"constant", "linear", "cosine", "cosine_with_min_lr", "cosine_warmup_with_min_lr", "inverse_sqrt",
+              "warmup_stable_decay", "wsd", "miniature", "miniature_linear"});
     s.integer("warmup", &c.warmup, 0, kMany);
     s.number("min", &c.min, 0, 1);
     s.integer("decay_steps", &c.decay_steps, 0, kMany);
@@ -197,9 +197,7 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& where) {
     for (char& c : why)
       if (c == '\n' || c == '\r') c = ' ';
     return error("{}:{}: not valid TOML: {}", where, e.source().begin.line, why);
-  } catch (const std::exception& e) {
-    return error("{}: {}", where, e.what());
-  }
+  } catch (const std::exception& e) { return error("{}: {}", where, e.what()); }
 }
 
 Result<Recipe> read_recipe(const std::string& path) {
@@ -266,8 +264,10 @@ Status check_same_recipe(const nlohmann::ordered_json& before, const Recipe& now
     const auto it = before.find(key);
     const nlohmann::ordered_json old = it == before.end() ? nlohmann::ordered_json() : *it;
     if (old != value)
-      return error("{}: this run was begun with {} = {}, {} says {}; only steps and paths may change, or begin anew in another "
-                   "folder (out)", where, key, old.dump(), now.file, value.dump());
+      return error(
+          "{}: this run was begun with {} = {}, {} says {}; only steps and paths may change, or begin anew in another "
+          "folder (out)",
+          where, key, old.dump(), now.file, value.dump());
   }
   return {};
 }

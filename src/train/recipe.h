@@ -20,21 +20,21 @@ struct InitRecipe {
 };
 
 struct ModelRecipe {
-  std::string path;        // HF folder or GGUF file to start from; empty for a new model
-  nlohmann::json config;   // of a new model, as HF's config.json; null if `path` is set
+  std::string path;       // HF folder or GGUF file to start from; empty for a new model
+  nlohmann::json config;  // of a new model, as HF's config.json; null if `path` is set
   InitRecipe init;
-  std::string tokenizer;   // HF folder or tokenizer.json; empty = that of `path`, or the task's own
+  std::string tokenizer;  // HF folder or tokenizer.json; empty = that of `path`, or the task's own
 };
 
 struct DataRecipe {
-  std::string task;                    // "countdown", or empty: then files
-  std::vector<std::string> train;      // JSONL files
-  std::vector<std::string> valid;      // JSONL files for the validation loss, may be empty
-  std::string format = "auto";         // auto | messages | prompt_completion | text | tokens
-  std::string loss = "completion";     // completion: only what the model is to say; all: every token but the first
-  bool token_weights = false;          // records carry `weights`, one number for each token that has a loss
-  int64_t max_length = 0;              // tokens of a sequence; texts are cut into pieces, the rest is truncated; 0 = what fits
-  bool shuffle = true;                 // a new order in every epoch
+  std::string task;                 // "countdown", or empty: then files
+  std::vector<std::string> train;   // JSONL files
+  std::vector<std::string> valid;   // JSONL files for the validation loss, may be empty
+  std::string format = "auto";      // auto | messages | prompt_completion | text | tokens
+  std::string loss = "completion";  // completion: only what the model is to say; all: every token but the first
+  bool token_weights = false;       // records carry `weights`, one number for each token that has a loss
+  int64_t max_length = 0;           // tokens of a sequence; texts are cut into pieces, the rest is truncated; 0 = what fits
+  bool shuffle = true;              // a new order in every epoch
 };
 
 struct BatchRecipe {
@@ -54,8 +54,8 @@ struct OptimizerRecipe {
 struct ScheduleRecipe {
   std::string name = "constant";
   int64_t warmup = 0;
-  double min = 0;           // smallest rate as a share of lr, where the schedule has one
-  int64_t decay_steps = 0;  // warmup_stable_decay
+  double min = 0;                     // smallest rate as a share of lr, where the schedule has one
+  int64_t decay_steps = 0;            // warmup_stable_decay
   std::string decay_type = "linear";  // warmup_stable_decay: linear | cosine | 1-sqrt
 };
 
@@ -77,7 +77,7 @@ struct Recipe {
   int64_t keep_last = 2;         // checkpoints kept, at least 1
   int64_t validation_every = 0;  // steps; 0 = never
   int64_t validation_sequences = 256;
-  int64_t log_every = 1;         // steps between calls of the progress sink; metrics.jsonl has every step
+  int64_t log_every = 1;           // steps between calls of the progress sink; metrics.jsonl has every step
   DType export_type = DType::F32;  // F32 or BF16: of the model written at the end
 };
 

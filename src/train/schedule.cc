@@ -58,7 +58,8 @@ Result<Schedule> Schedule::create(const ScheduleOptions& options) {
   if (o.cycles < 1) return error("schedule: cycles is {}, must be at least 1", o.cycles);
   if (o.timescale < 0) return error("schedule: timescale is {}, must be 0 or more", o.timescale);
   if (known->second == Kind::Polynomial && !(o.lr_end >= 0 && o.lr_end < o.lr && o.power > 0 && o.power <= 100))
-    return error("schedule: lr_end is {} and power {}; lr_end must be below lr, power above 0 and at most 100", o.lr_end, o.power);
+    return error("schedule: lr_end is {} and power {}; lr_end must be below lr, power above 0 and at most 100", o.lr_end,
+                 o.power);
   if (o.decay_steps < 0 || o.decay_steps > o.total_steps - o.warmup_steps)
     return error("schedule: decay_steps is {}, must be between 0 and the {} steps after the warm-up", o.decay_steps,
                  o.total_steps - o.warmup_steps);

@@ -30,7 +30,7 @@ namespace raison {
 
 struct ScheduleOptions {
   std::string name = "constant";
-  double lr = 1e-4;                   // > 0: the largest rate
+  double lr = 1e-4;  // > 0: the largest rate
   int64_t warmup_steps = 0;
   int64_t total_steps = 1;            // at least 1
   double min_ratio = 0;               // [0, 1]: the smallest rate as a share of lr, where the schedule has one

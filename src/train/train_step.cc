@@ -77,10 +77,9 @@ Result<double> MicroBatchRunner::run(const MicroBatch& sequences, GradientStore*
     gradients->finish_micro_batch();
     return loss;
   } catch (const std::bad_alloc&) {
-    return error("out of memory in a micro-batch of {} tokens; lower batch.tokens or set recompute = true", token_count(sequences));
-  } catch (const std::exception& e) {
-    return error("training step: {}", e.what());
-  }
+    return error("out of memory in a micro-batch of {} tokens; lower batch.tokens or set recompute = true",
+                 token_count(sequences));
+  } catch (const std::exception& e) { return error("training step: {}", e.what()); }
 }
 
 }  // namespace raison

@@ -23,9 +23,7 @@ namespace raison {
 namespace {
 namespace fs = std::filesystem;
 
-double now_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 AdamWOptions adamw_options(const OptimizerRecipe& o) {
   AdamWOptions a;
@@ -117,8 +115,7 @@ Status TrainSession::Impl::adopt(const std::string& path, uint64_t* metrics_byte
   RAISON_RETURN_IF_ERROR(check_same_recipe(head.recipe, recipe, path));
   if (head.data_fingerprint != data->fingerprint())
     return error("{}: the training data has changed since this run began; resuming would not give the same model", path);
-  if (head.step > recipe.steps)
-    return error("{}: is at step {}, beyond the recipe's {} steps", path, head.step, recipe.steps);
+  if (head.step > recipe.steps) return error("{}: is at step {}, beyond the recipe's {} steps", path, head.step, recipe.steps);
   RAISON_RETURN_IF_ERROR(data->seek(head.data_cursor));
   RAISON_ASSIGN(const TrainState state, read_checkpoint(path, setup.model->parameters(), *optimizer));
   step = checkpointed_step = state.step;
@@ -190,7 +187,8 @@ Result<StepMetrics> TrainSession::Impl::step_once() {
   }
   auto loss = accumulate(batches, weight);
   if (!loss.ok()) return failed(loss.message());
-  if (!std::isfinite(*loss)) return failed(fmt::format("the loss is {}; lower the learning rate or lengthen the warm-up", *loss));
+  if (!std::isfinite(*loss))
+    return failed(fmt::format("the loss is {}; lower the learning rate or lengthen the warm-up", *loss));
   m.lr = schedule.rate(step);
   auto norm = optimizer->step(exec, kernels, *gradients, m.lr);
   if (!norm.ok()) return failed(norm.message());
@@ -239,9 +237,7 @@ Result<std::unique_ptr<TrainSession>> TrainSession::create(const Recipe& recipe,
     return std::unique_ptr<TrainSession>(new TrainSession(std::move(impl)));
   } catch (const std::bad_alloc&) {
     return error("{}: out of memory; training keeps four copies of the weights", recipe.file);
-  } catch (const std::exception& e) {
-    return error("{}: {}", recipe.file, e.what());
-  }
+  } catch (const std::exception& e) { return error("{}: {}", recipe.file, e.what()); }
 }
 
 Result<StepMetrics> TrainSession::step() {
@@ -277,9 +273,7 @@ Result<double> TrainSession::validation_loss() { return impl_->validate(); }
 Status TrainSession::export_to(const std::string& folder) const {
   try {
     return export_model(*impl_->setup.model, impl_->setup.text, impl_->recipe.export_type, folder);
-  } catch (const std::exception& e) {
-    return error("{}: cannot export: {}", folder, e.what());
-  }
+  } catch (const std::exception& e) { return error("{}: cannot export: {}", folder, e.what()); }
 }
 
 int64_t TrainSession::steps_done() const { return impl_->step; }

@@ -12,16 +12,16 @@
 namespace raison {
 
 struct StepMetrics {
-  int64_t step = 0;    // 1 .. steps: the update just made
+  int64_t step = 0;  // 1 .. steps: the update just made
   int64_t steps = 0;
-  double loss = 0;     // sum(w * -logprob) / sum(w), nats
+  double loss = 0;  // sum(w * -logprob) / sum(w), nats
   double lr = 0;
   double grad_norm = 0;  // before clipping
   int64_t tokens = 0;    // in this step's batch
   uint64_t total_tokens = 0;
-  double seconds = 0;           // of this step
-  double tokens_per_second = 0; // smoothed over about the last 20 steps
-  double eta_seconds = 0;       // to the last step
+  double seconds = 0;            // of this step
+  double tokens_per_second = 0;  // smoothed over about the last 20 steps
+  double eta_seconds = 0;        // to the last step
   bool has_validation = false;
   double validation_loss = 0;
 };
@@ -53,16 +53,16 @@ class TrainSession {
   // Steps until `steps` or until should_stop() says so after a step; checkpoints by the recipe, at the end and when stopped. At
   // the end the model is exported to model_folder().
   Result<RunEnd> run(const std::function<bool()>& should_stop = {});
-  Status checkpoint();                       // now, durable on return; prunes older ones
-  Result<double> validation_loss();          // 0 if the recipe names no validation data
+  Status checkpoint();               // now, durable on return; prunes older ones
+  Result<double> validation_loss();  // 0 if the recipe names no validation data
   Status export_to(const std::string& folder) const;
 
   int64_t steps_done() const;
   bool finished() const;
   Model& model();
   const Recipe& recipe() const;
-  std::string model_folder() const;          // <out>/model
-  std::string metrics_path() const;          // <out>/metrics.jsonl
+  std::string model_folder() const;  // <out>/model
+  std::string metrics_path() const;  // <out>/metrics.jsonl
 
  private:
   struct Impl;

@@ -75,7 +75,10 @@ TEST(ThreadPoolTest, WhatARunWroteIsSeenAfterIt) {
   };
   for (int round = 1; round <= 200; ++round) {
     Arg arg{&plain, round};
-    pool.run(1000, [](void* a, int64_t i, int) { (*static_cast<Arg*>(a)->out)[static_cast<size_t>(i)] += static_cast<Arg*>(a)->round; }, &arg);
+    pool.run(
+        1000,
+        [](void* a, int64_t i, int) { (*static_cast<Arg*>(a)->out)[static_cast<size_t>(i)] += static_cast<Arg*>(a)->round; },
+        &arg);
   }
   for (int v : plain) ASSERT_EQ(v, 200 * 201 / 2);
 }
@@ -84,15 +87,16 @@ TEST(ThreadPoolTest, SeveralThreadsWorkAtOnce) {
   ThreadPool pool(2);
   std::atomic<int> inside{0};
   // Each item waits for the other one: one thread alone would never come out (the wait is bounded all the same).
-  pool.run(2,
-           [](void* arg, int64_t, int) {
-             auto& n = *static_cast<std::atomic<int>*>(arg);
-             n.fetch_add(1);
-             const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-             while (n.load() < 2 && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
-             if (n.load() < 2) n = -100;
-           },
-           &inside);
+  pool.run(
+      2,
+      [](void* arg, int64_t, int) {
+        auto& n = *static_cast<std::atomic<int>*>(arg);
+        n.fetch_add(1);
+        const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        while (n.load() < 2 && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+        if (n.load() < 2) n = -100;
+      },
+      &inside);
   EXPECT_EQ(inside.load(), 2);
 }
 
@@ -108,7 +112,7 @@ TEST(ThreadPoolTest, ScratchIsAlignedPrivateAndGrows) {
     }
   for (size_t i = 0; i < all.size(); ++i)
     for (int b = 0; b < 1000; ++b) ASSERT_EQ(static_cast<uint8_t*>(all[i])[b], i);  // nobody's bytes overlap
-  EXPECT_EQ(pool.scratch(1, 2, 500), all[6]);                                     // smaller requests keep the buffer
+  EXPECT_EQ(pool.scratch(1, 2, 500), all[6]);                                       // smaller requests keep the buffer
   void* grown = pool.scratch(1, 2, 1 << 20);
   std::memset(grown, 1, 1 << 20);
   EXPECT_EQ(static_cast<uint8_t*>(all[5])[999], 5);
@@ -121,7 +125,13 @@ TEST(ThreadPoolTest, WhatAnItemThrowsReachesTheCaller) {
     const auto count = [](void* arg, int64_t, int) { static_cast<std::atomic<int>*>(arg)->fetch_add(1); };
     for (int round = 0; round < 50; ++round) {
       std::atomic<int> done{0};
-      EXPECT_THROW(pool.run(40, [](void*, int64_t i, int) { if (i % 13 == 7) throw std::bad_alloc(); }, nullptr), std::bad_alloc);
+      EXPECT_THROW(pool.run(
+                       40,
+                       [](void*, int64_t i, int) {
+                         if (i % 13 == 7) throw std::bad_alloc();
+                       },
+                       nullptr),
+                   std::bad_alloc);
       pool.run(40, count, &done);
       ASSERT_EQ(done.load(), 40);
     }

@@ -92,7 +92,8 @@ TEST_F(BadInput, Models) {
   expect_error({"run", path("text.gguf"), "-p", "x"}, 1, "text.gguf");
 
   const auto copy = [&](const char* file) {
-    std::filesystem::copy_file(golden_model("qwen2") + "/" + file, path(file), std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy_file(golden_model("qwen2") + "/" + file, path(file),
+                               std::filesystem::copy_options::overwrite_existing);
   };
   copy("config.json");
   expect_error({"run", folder_, "-p", "x"}, 1, "safetensors");

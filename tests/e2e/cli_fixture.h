@@ -26,9 +26,7 @@ inline std::string slurp(const std::string& path) {
   return text.str();
 }
 
-inline void spill(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary) << bytes;
-}
+inline void spill(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 
 inline int64_t line_count(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
@@ -40,8 +38,9 @@ class Cli : public ::testing::Test {
   void SetUp() override {
     if (!std::filesystem::exists(stories())) GTEST_SKIP() << "NO SHARED DATA at " << shared_dir() << ": set RAISON_SHARED";
     const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = (std::filesystem::temp_directory_path() / (std::string("raison_") + info->test_suite_name() + "_" + info->name() + "_" +
-                                                         std::to_string(getpid()))).string();
+    folder_ = (std::filesystem::temp_directory_path() /
+               (std::string("raison_") + info->test_suite_name() + "_" + info->name() + "_" + std::to_string(getpid())))
+                  .string();
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
   }

@@ -79,9 +79,9 @@ class KillResume : public ::testing::Test {
 
   // Every file of the model and of the last checkpoint but its state, which knows lengths of timed logs.
   void expect_same_result(const std::string& a, const std::string& b) const {
-    for (const char* file : {"model/model.safetensors", "model/config.json", "model/tokenizer.json", "model/generation_config.json",
-                             "model/chat_template.jinja", "checkpoints/step-000060/model.safetensors",
-                             "checkpoints/step-000060/optimizer.safetensors"}) {
+    for (const char* file : {"model/model.safetensors", "model/config.json", "model/tokenizer.json",
+                             "model/generation_config.json", "model/chat_template.jinja",
+                             "checkpoints/step-000060/model.safetensors", "checkpoints/step-000060/optimizer.safetensors"}) {
       ASSERT_TRUE(fs::exists(dir_ / (a + "/" + file))) << file;
       ASSERT_EQ(bytes_of(dir_ / (a + "/" + file)), bytes_of(dir_ / (b + "/" + file))) << b << "/" << file;
     }

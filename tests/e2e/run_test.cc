@@ -24,7 +24,8 @@ TEST_F(Run, EveryInstructionSetAndThreadCountSaysTheSame) {
     for (const char* threads : {"1", "2"}) {
       RunSettings s;
       s.env = {{"RAISON_ISA", isa}};
-      const RunResult r = raison({"run", stories(), "--raw", "-p", "Once upon a time", "--seed", "5", "--max-tokens", "40", "--threads", threads}, s);
+      const RunResult r = raison(
+          {"run", stories(), "--raw", "-p", "Once upon a time", "--seed", "5", "--max-tokens", "40", "--threads", threads}, s);
       if (r.code != 0) {
         EXPECT_NE(r.err.find("raison: error: "), std::string::npos) << r.err;
         EXPECT_STRNE(isa, "ref") << r.err;  // the others this CPU may lack
@@ -86,7 +87,8 @@ TEST_F(Run, ModelWithoutTemplateIsContinuedAndSaysSoOnce) {
 
 TEST_F(Run, StopStringsCutTheReply) {
   const RunResult whole = raison({"run", stories(), "--raw", "-p", "", "--temp", "0", "--max-tokens", "60"});
-  const RunResult cut = raison({"run", stories(), "--raw", "-p", "", "--temp", "0", "--max-tokens", "60", "--stop", "Lily", "--stop", "zzz"});
+  const RunResult cut =
+      raison({"run", stories(), "--raw", "-p", "", "--temp", "0", "--max-tokens", "60", "--stop", "Lily", "--stop", "zzz"});
   EXPECT_EQ(cut.code, 0);
   EXPECT_EQ(cut.out, whole.out.substr(0, whole.out.find("Lily")) + "\n");
 }
@@ -131,7 +133,8 @@ TEST_F(Run, ClosedOrFullOutputIsAnError) {
 
 TEST_F(Run, BrokenPipeEndsQuietly) {
   for (const char* trap : {"", "trap '' PIPE; "}) {  // the second: as a parent that ignores SIGPIPE starts us
-    const std::string command = std::string(trap) + RAISON_BINARY + " run " + stories() + " --raw -p '' --temp 0 --max-tokens 300 | head -c 10";
+    const std::string command =
+        std::string(trap) + RAISON_BINARY + " run " + stories() + " --raw -p '' --temp 0 --max-tokens 300 | head -c 10";
     const RunResult r = run_program({"/bin/sh", "-c", command});
     EXPECT_EQ(r.out, "Once upon ");
     EXPECT_EQ(r.err, "");

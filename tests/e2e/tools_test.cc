@@ -26,7 +26,8 @@ TEST_F(Tools, LogitsAreWrittenAndReadBackAsTheGoldenSays) {
   for (int32_t t : *tokens) list += std::to_string(t) + ",";
   spill(path("ids.txt"), list);
   for (const char* chunk : {"7", "1000"}) {
-    const RunResult r = raison({"logits", golden_model("qwen2"), "--tokens", path("ids.txt"), "--out", path("l.safetensors"), "--chunk", chunk});
+    const RunResult r = raison(
+        {"logits", golden_model("qwen2"), "--tokens", path("ids.txt"), "--out", path("l.safetensors"), "--chunk", chunk});
     ASSERT_EQ(r.code, 0) << r.err;
     const auto out = SafetensorsFile::open(path("l.safetensors"));
     ASSERT_TRUE(out.ok()) << out.message();
@@ -95,7 +96,8 @@ TEST_F(Tools, PerplexityIsTheMeanOfTheLogits) {
   ASSERT_EQ(windows.code, 0) << windows.err;
   EXPECT_GT(line_count(windows.out), 4) << windows.out;
   // Other figure, but from the same number of scored tokens: a BOS stands before every window.
-  EXPECT_EQ(last_line(windows.out).substr(last_line(windows.out).find("over")), last_line(r.out).substr(last_line(r.out).find("over")));
+  EXPECT_EQ(last_line(windows.out).substr(last_line(windows.out).find("over")),
+            last_line(r.out).substr(last_line(r.out).find("over")));
 }
 
 TEST_F(Tools, InspectNamesGguf) {

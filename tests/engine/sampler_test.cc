@@ -64,9 +64,7 @@ void compare_with_golden(const nlohmann::json& c, const std::vector<float>& got,
   } else {
     for (size_t i = 0; i < got.size(); ++i) {
       ASSERT_EQ(got[i] > -kInf, want[i] > -kInf) << "token " << i;
-      if (want[i] > -kInf) {
-        ASSERT_NEAR(got[i], want[i], 1e-6 * (1 + std::fabs(want[i]))) << "token " << i;
-      }
+      if (want[i] > -kInf) { ASSERT_NEAR(got[i], want[i], 1e-6 * (1 + std::fabs(want[i]))) << "token " << i; }
     }
   }
   for (size_t i = 0; i < p.size(); ++i) ASSERT_NEAR(p[i], q[i], 1e-6 + 1e-5 * q[i]) << "token " << i;
@@ -120,7 +118,8 @@ TEST(Sampler, DrawsFollowTheProcessedDistribution) {
   const std::vector<double> want = softmax(*processed);
   std::vector<double> count(40);
   const int n = 40000;
-  for (int i = 0; i < n; ++i) count[static_cast<size_t>(sample_token(logits, {}, {}, p, 3, static_cast<uint64_t>(i)).value())] += 1;
+  for (int i = 0; i < n; ++i)
+    count[static_cast<size_t>(sample_token(logits, {}, {}, p, 3, static_cast<uint64_t>(i)).value())] += 1;
   double chi2 = 0;
   int dof = -1;
   for (size_t i = 0; i < want.size(); ++i) {
@@ -204,7 +203,8 @@ TEST(Sampler, ValidatesParameters) {
   };
   EXPECT_EQ(message([](SamplingParams&) {}), "");
   EXPECT_EQ(message([](SamplingParams& p) { p.temperature = 0; }), "");
-  EXPECT_EQ(message([](SamplingParams& p) { p.temperature = -1; }), "temperature is -1, must be 0 (greedy) or between 0.0001 and 10000");
+  EXPECT_EQ(message([](SamplingParams& p) { p.temperature = -1; }),
+            "temperature is -1, must be 0 (greedy) or between 0.0001 and 10000");
   EXPECT_EQ(message([](SamplingParams& p) { p.top_p = 1.5f; }), "top_p is 1.5, must be above 0 and at most 1");
   for (float bad : {std::nanf(""), kInf, -1e9f}) {
     EXPECT_NE(message([&](SamplingParams& p) { p.temperature = bad; }), "");

@@ -140,7 +140,8 @@ struct Sft {
 
 Sft sft_of(const Golden& g) {
   Sft s;
-  for (size_t n = 0; g.tensors->find(fmt::format("sft.{}.tokens", n)); ++n) s.sequences.push_back(g.ids(fmt::format("sft.{}.tokens", n)));
+  for (size_t n = 0; g.tensors->find(fmt::format("sft.{}.tokens", n)); ++n)
+    s.sequences.push_back(g.ids(fmt::format("sft.{}.tokens", n)));
   s.first_target = g.json.at("sft").at("prompt_tokens").get<std::vector<int64_t>>();
   return s;
 }

@@ -112,8 +112,7 @@ void check_single_factors(Model& model, DType weights, const std::vector<int64_t
       for (const Way& way : single_factors()) {
         if (length > 300 && way.chunk == 1 && way.threads > 1) continue;
         ASSERT_TRUE(same_bits(want, logits_by(model, cache, tokens, way), vocab))
-            << dtype_name(weights) << " weights, " << dtype_name(cache) << " cache, length " << length << ", "
-            << describe(way);
+            << dtype_name(weights) << " weights, " << dtype_name(cache) << " cache, length " << length << ", " << describe(way);
       }
     }
   }
@@ -124,7 +123,8 @@ class StoriesInvariance : public ::testing::TestWithParam<DType> {};
 TEST_P(StoriesInvariance, EachFactorAlone) {
   auto model = stories(GetParam());
   if (!model) GTEST_SKIP() << "NO SHARED DATA: stories260K.gguf is not under " << shared_dir();
-  check_single_factors(*model, GetParam(), kSanitized ? std::vector<int64_t>{33} : std::vector<int64_t>{1, 255, 256, 257, 500}, 5);
+  check_single_factors(*model, GetParam(), kSanitized ? std::vector<int64_t>{33} : std::vector<int64_t>{1, 255, 256, 257, 500},
+                       5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Weights, StoriesInvariance, ::testing::ValuesIn(kWeights),

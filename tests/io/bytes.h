@@ -40,15 +40,14 @@ inline Bytes gguf_head(uint64_t tensors, uint64_t keys, uint32_t version = 3) {
 }
 
 // Header with one tensor: `dims` innermost first.
-inline Bytes& add_tensor(Bytes& b, const std::string& name, const std::vector<uint64_t>& dims, uint32_t type,
-                         uint64_t offset) {
+inline Bytes& add_tensor(Bytes& b, const std::string& name, const std::vector<uint64_t>& dims, uint32_t type, uint64_t offset) {
   b.str(name).u32(static_cast<uint32_t>(dims.size()));
   for (const uint64_t d : dims) b.u64(d);
   return b.u32(type).u64(offset);
 }
 
-inline std::string one_tensor(const std::string& name, const std::vector<uint64_t>& dims, uint32_t type,
-                              uint64_t offset, size_t data = 64) {
+inline std::string one_tensor(const std::string& name, const std::vector<uint64_t>& dims, uint32_t type, uint64_t offset,
+                              size_t data = 64) {
   Bytes b = gguf_head(1, 0);
   return add_tensor(b, name, dims, type, offset).align(32).zeros(data);
 }

@@ -60,27 +60,22 @@ std::vector<Fault> gguf_faults() {
       {"key_empty", gguf_head(0, 1).str("").u32(testing::kU8).u8(1).zeros(8), "empty or not valid UTF-8"},
       {"key_not_utf8", gguf_head(0, 1).str("a\xC0\x80").u32(testing::kU8).u8(1), "not valid UTF-8"},
       {"key_surrogate", gguf_head(0, 1).str("\xED\xA0\x80").u32(testing::kU8).u8(1), "not valid UTF-8"},
-      {"key_twice", gguf_head(0, 2).str("ab").u32(testing::kU8).u8(1).str("ab").u32(testing::kU8).u8(2),
-       "key ab occurs twice"},
+      {"key_twice", gguf_head(0, 2).str("ab").u32(testing::kU8).u8(1).str("ab").u32(testing::kU8).u8(2), "key ab occurs twice"},
       {"value_type_unknown", gguf_head(0, 1).str("ab").u32(13).u64(0), "unknown value type 13"},
       {"value_cut", gguf_head(0, 1).str("ab").u32(testing::kU64).u32(0), "truncated"},
       {"bool_of_2", gguf_head(0, 1).str("ab").u32(testing::kBool).u8(2), "boolean of value 2"},
       {"string_beyond_file", gguf_head(0, 1).str("ab").u32(testing::kString).u64(50).raw("xy"), "claims 50 bytes"},
       {"array_count_huge", gguf_head(0, 1).str("ab").u32(testing::kArray).u32(testing::kF64).u64(huge).zeros(16),
        "claims 18446744073709551615 values"},
-      {"array_count_wraps",
-       gguf_head(0, 1).str("ab").u32(testing::kArray).u32(testing::kU64).u64(uint64_t{1} << 61).zeros(16),
+      {"array_count_wraps", gguf_head(0, 1).str("ab").u32(testing::kArray).u32(testing::kU64).u64(uint64_t{1} << 61).zeros(16),
        "values, 16 bytes are left"},
       {"array_of_strings_huge", gguf_head(0, 1).str("ab").u32(testing::kArray).u32(testing::kString).u64(5).zeros(16),
        "claims 5 values"},
-      {"array_string_cut",
-       gguf_head(0, 1).str("ab").u32(testing::kArray).u32(testing::kString).u64(1).u64(9).raw("abc"), "claims 9 bytes"},
-      {"array_nested", gguf_head(0, 1).str("ab").u32(testing::kArray).u32(testing::kArray).u64(1).zeros(32),
-       "array of arrays"},
-      {"array_type_unknown", gguf_head(0, 1).str("ab").u32(testing::kArray).u32(99).u64(1).zeros(32),
-       "unknown type 99"},
-      {"array_u64_over_i64", gguf_head(0, 1).str("ab").u32(testing::kArray).u32(testing::kU64).u64(1).u64(huge),
-       "too large"},
+      {"array_string_cut", gguf_head(0, 1).str("ab").u32(testing::kArray).u32(testing::kString).u64(1).u64(9).raw("abc"),
+       "claims 9 bytes"},
+      {"array_nested", gguf_head(0, 1).str("ab").u32(testing::kArray).u32(testing::kArray).u64(1).zeros(32), "array of arrays"},
+      {"array_type_unknown", gguf_head(0, 1).str("ab").u32(testing::kArray).u32(99).u64(1).zeros(32), "unknown type 99"},
+      {"array_u64_over_i64", gguf_head(0, 1).str("ab").u32(testing::kArray).u32(testing::kU64).u64(1).u64(huge), "too large"},
       {"alignment_0", with_alignment(0), "general.alignment"},
       {"alignment_24", with_alignment(24), "power of two"},
       {"alignment_huge", with_alignment(1u << 31), "general.alignment"},
@@ -183,12 +178,10 @@ TEST(Faults, EveryCut) {
   testing::add_tensor(gguf, "b", {32}, 8, 32);
   const std::string whole = gguf.align(32).zeros(32 + 34);
   ASSERT_TRUE(GgufFile::open(dir.write("whole", whole)).ok());
-  for (size_t n = 0; n < whole.size(); ++n)
-    EXPECT_FALSE(GgufFile::open(dir.write("cut", whole.substr(0, n))).ok()) << n;
+  for (size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(GgufFile::open(dir.write("cut", whole.substr(0, n))).ok()) << n;
   const std::string st = safetensors_bytes(entry("F32", "[2]", "[0,8]"), 8);
   ASSERT_TRUE(SafetensorsFile::open(dir.write("whole", st)).ok());
-  for (size_t n = 0; n < st.size(); ++n)
-    EXPECT_FALSE(SafetensorsFile::open(dir.write("cut", st.substr(0, n))).ok()) << n;
+  for (size_t n = 0; n < st.size(); ++n) EXPECT_FALSE(SafetensorsFile::open(dir.write("cut", st.substr(0, n))).ok()) << n;
 }
 
 // A folder of files: name -> contents; the fault is in `file`.

@@ -55,10 +55,9 @@ struct Case {
   DType type;
   std::vector<int64_t> shape;
 };
-const std::vector<Case> kCases = {
-    {"f32", DType::F32, {3, 5}},  {"f16", DType::F16, {2, 3, 4}},    {"bf16", DType::BF16, {7}},
-    {"q8", DType::Q8_0, {3, 64}}, {"i32", DType::I32, {1, 2, 3, 4}}, {"f64", DType::F64, {2}},
-    {"i8", DType::I8, {33}}};
+const std::vector<Case> kCases = {{"f32", DType::F32, {3, 5}},  {"f16", DType::F16, {2, 3, 4}},    {"bf16", DType::BF16, {7}},
+                                  {"q8", DType::Q8_0, {3, 64}}, {"i32", DType::I32, {1, 2, 3, 4}}, {"f64", DType::F64, {2}},
+                                  {"i8", DType::I8, {33}}};
 
 TEST(GgufWriter, ReadsBackWhatItWrote) {
   const TempDir dir;
@@ -98,8 +97,7 @@ TEST(GgufWriter, KeepsTheAlignmentItIsGiven) {
   meta.set("general.alignment", uint64_t{256});
   const auto data = pattern(20);
   ASSERT_TRUE(
-      write_gguf(dir / "a.gguf", meta, {{"a", DType::F32, {5}, data.data()}, {"b", DType::F32, {5}, data.data()}})
-          .ok());
+      write_gguf(dir / "a.gguf", meta, {{"a", DType::F32, {5}, data.data()}, {"b", DType::F32, {5}, data.data()}}).ok());
   const auto file = GgufFile::open(dir / "a.gguf");
   ASSERT_TRUE(file.ok()) << file.message();
   EXPECT_EQ((*file)->find("b")->offset % 256, 0u);

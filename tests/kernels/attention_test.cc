@@ -88,12 +88,15 @@ struct Rows {
 };
 
 constexpr int kLayers = 2, kLayer = 1;
-KvLayout layout_of(DType type, int kv_heads, int head_dim, int page_size) { return {type, kLayers, kv_heads, head_dim, page_size}; }
+KvLayout layout_of(DType type, int kv_heads, int head_dim, int page_size) {
+  return {type, kLayers, kv_heads, head_dim, page_size};
+}
 float score_scale(int dim) { return static_cast<float>(1.4426950408889634 / std::sqrt(double(dim))); }
 float softmax_scale(int dim) { return static_cast<float>(1.0 / std::sqrt(double(dim))); }
 
 // Fills every sequence from 0 to its length.
-void fill(const KernelTable& table, Exec& exec, Cache& cache, const std::vector<int64_t>& lengths, const Floats& k, const Floats& v) {
+void fill(const KernelTable& table, Exec& exec, Cache& cache, const std::vector<int64_t>& lengths, const Floats& k,
+          const Floats& v) {
   std::vector<Span> spans;
   for (size_t s = 0; s < lengths.size(); ++s) spans.push_back({s, 0, lengths[s]});
   const Rows rows(cache, spans);
@@ -162,7 +165,8 @@ TEST_F(AttentionTest, AppendStoresRefsBytes) {
 struct Forward {
   Floats out, max, sum;
 };
-Forward attend(const KernelTable& t, Exec& exec, const Cache& cache, int q_heads, const std::vector<Span>& spans, const Floats& q) {
+Forward attend(const KernelTable& t, Exec& exec, const Cache& cache, int q_heads, const std::vector<Span>& spans,
+               const Floats& q) {
   const Rows rows(cache, spans);
   const int dim = cache.layout().head_dim;
   const auto vectors = static_cast<size_t>(rows.count() * q_heads);
@@ -181,11 +185,11 @@ TEST_F(AttentionTest, ForwardHasRefsBits) {
     fill(ref_kernels(), two_, cache, lengths, values(kv_values, 3, c.outlier), values(kv_values, 4, c.outlier));
     const int q_heads = c.kv_heads * c.group;
     const std::vector<std::vector<Span>> batches = {
-        {{0, 700, 1}},                                                           // decode
-        {{0, 255, 1}, {1, 256, 1}, {2, 0, 1}, {1, 511, 1}, {0, 257, 1}},         // decode of several
-        {{2, 0, 60}},                                                            // a prompt
-        {{1, 250, 12}, {0, 254, 3}, {2, 3, 7}, {0, 690, 11}, {2, 59, 1}},        // chunks across splits
-        {{1, 505, 7}, {1, 0, 2}, {1, 300, 1}, {1, 100, 1}},                      // positions that do not ascend
+        {{0, 700, 1}},                                                     // decode
+        {{0, 255, 1}, {1, 256, 1}, {2, 0, 1}, {1, 511, 1}, {0, 257, 1}},   // decode of several
+        {{2, 0, 60}},                                                      // a prompt
+        {{1, 250, 12}, {0, 254, 3}, {2, 3, 7}, {0, 690, 11}, {2, 59, 1}},  // chunks across splits
+        {{1, 505, 7}, {1, 0, 2}, {1, 300, 1}, {1, 100, 1}},                // positions that do not ascend
     };
     for (size_t b = 0; b < batches.size(); ++b) {
       const int64_t rows = Rows(cache, batches[b]).count();
@@ -258,7 +262,8 @@ TEST_F(AttentionTest, BackwardHasRefsBits) {
       Cache cache(layout, batch.lengths);
       const int64_t kv_values = batch.rows * c.kv_heads * c.head_dim, q_heads = c.kv_heads * c.group;
       fill(ref_kernels(), two_, cache, batch.lengths, values(kv_values, 7, c.outlier), values(kv_values, 8, c.outlier));
-      const Floats q = values(batch.rows * q_heads * c.head_dim, 9), dout = values(batch.rows * q_heads * c.head_dim, 10, 100.0f);
+      const Floats q = values(batch.rows * q_heads * c.head_dim, 9),
+                   dout = values(batch.rows * q_heads * c.head_dim, 10, 100.0f);
       const Forward f = attend(ref_kernels(), two_, cache, static_cast<int>(q_heads), batch.spans, q);
       const Backward want = attend_backward(ref_kernels(), two_, cache, static_cast<int>(q_heads), batch, q, f, dout);
       for (const KernelTable* t : vector_tables())
@@ -288,7 +293,8 @@ Doubles attention_in_double(const Shape& s, const Doubles& q, const Doubles& k, 
       double top = -1e300, sum = 0;
       for (size_t j = 0; j <= i; ++j) {
         double dot = 0;
-        for (size_t d = 0; d < s.dim; ++d) dot += q[(i * heads + h) * s.dim + d] * k[(j * s.kv_heads + h / s.group) * s.dim + d];
+        for (size_t d = 0; d < s.dim; ++d)
+          dot += q[(i * heads + h) * s.dim + d] * k[(j * s.kv_heads + h / s.group) * s.dim + d];
         w.push_back(dot / std::sqrt(static_cast<double>(s.dim)));
         top = std::max(top, w.back());
       }
@@ -318,9 +324,7 @@ TEST_F(AttentionTest, IsSoftmaxAttention) {
     double worst = 0;
     for (size_t i = 0; i < want.size(); ++i) worst = std::max(worst, std::fabs(f.out[i] - want[i]));
     EXPECT_LT(worst, b.error) << dtype_name(b.type);
-    if (b.type != DType::F32) {
-      EXPECT_GT(worst, 1e-5) << "the cache does not round";
-    }
+    if (b.type != DType::F32) { EXPECT_GT(worst, 1e-5) << "the cache does not round"; }
   }
 }
 

@@ -182,7 +182,8 @@ TEST(RowsTest, RopeHasRefsBitsApartAndInPlace) {
   struct Case {
     int heads, head_dim, rot;
   };
-  for (const Case c : {Case{1, 2, 2}, {3, 8, 8}, {2, 12, 12}, {2, 20, 12}, {3, 32, 32}, {2, 64, 40}, {2, 80, 80}, {5, 128, 128}, {2, 16, 0}})
+  for (const Case c :
+       {Case{1, 2, 2}, {3, 8, 8}, {2, 12, 12}, {2, 20, 12}, {3, 32, 32}, {2, 64, 40}, {2, 80, 80}, {5, 128, 128}, {2, 16, 0}})
     for (const int64_t rows : {1, 2, 7, 150}) {
       const int64_t n = rows * c.heads * c.head_dim;
       const Floats x = values(n, 10), cos = values(rows * c.rot / 2, 11), sin = values(rows * c.rot / 2, 12);
@@ -192,9 +193,10 @@ TEST(RowsTest, RopeHasRefsBitsApartAndInPlace) {
                                        c.head_dim, c.rot, interleaved, inverse),
                            [&](const KernelTable& t, Exec& e) {
                              Floats y = guarded(n), in_place = x;
-                             t.rope(e, x.data(), cos.data(), sin.data(), rows, c.heads, c.head_dim, c.rot, interleaved, inverse, y.data());
-                             t.rope(e, in_place.data(), cos.data(), sin.data(), rows, c.heads, c.head_dim, c.rot, interleaved, inverse,
-                                    in_place.data());
+                             t.rope(e, x.data(), cos.data(), sin.data(), rows, c.heads, c.head_dim, c.rot, interleaved, inverse,
+                                    y.data());
+                             t.rope(e, in_place.data(), cos.data(), sin.data(), rows, c.heads, c.head_dim, c.rot, interleaved,
+                                    inverse, in_place.data());
                              return joined({y, in_place});
                            });
     }
@@ -203,8 +205,8 @@ TEST(RowsTest, RopeHasRefsBitsApartAndInPlace) {
 TEST(RowsTest, SoftmaxHasRefsBits) {
   for (const Shape s : shapes()) {
     Floats x = values(s.rows * s.dim, 13), dy = values(s.rows * s.dim, 14);
-    if (s.dim == 33) x.assign(x.size(), -kInf);                // nothing to choose from: NaN, as in ref
-    if (s.dim == 34) std::fill_n(x.begin(), s.dim, -0.0f);     // the maximum is a zero
+    if (s.dim == 33) x.assign(x.size(), -kInf);             // nothing to choose from: NaN, as in ref
+    if (s.dim == 34) std::fill_n(x.begin(), s.dim, -0.0f);  // the maximum is a zero
     if (s.dim == 35) x[5] = kInf, x[40] = -kInf;
     expect_refs_bits(label("softmax", s), [&](const KernelTable& t, Exec& e) {
       Floats y = guarded(s.rows * s.dim), dx = guarded(s.rows * s.dim);
@@ -221,10 +223,12 @@ TEST(RowsTest, LogprobsHaveRefsBits) {
     Floats z = values(s.rows * ld, 15, 30.0f);
     Rng rng(16);
     std::vector<int32_t> targets;
-    for (int64_t r = 0; r < s.rows; ++r) targets.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(s.dim) + 1)) - 1);
+    for (int64_t r = 0; r < s.rows; ++r)
+      targets.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(s.dim) + 1)) - 1);
     if (s.rows > 2) targets[1] = static_cast<int32_t>(s.dim - 1);
     if (s.rows > 1)  // all at most zero, the maximum a zero of either sign
-      for (int64_t i = 0; i < s.dim; ++i) z[static_cast<size_t>(ld + i)] = i % 5 == 3 ? -0.0f : i % 5 == 4 ? 0.0f : -std::fabs(z[static_cast<size_t>(ld + i)]);
+      for (int64_t i = 0; i < s.dim; ++i)
+        z[static_cast<size_t>(ld + i)] = i % 5 == 3 ? -0.0f : i % 5 == 4 ? 0.0f : -std::fabs(z[static_cast<size_t>(ld + i)]);
     const Floats g = values(s.rows, 17);
     for (const float temperature : {1.0f, 0.7f, 1.3f})
       expect_refs_bits(label("logprob_rows", s), [&](const KernelTable& t, Exec& e) {
@@ -290,8 +294,10 @@ TEST_F(MeaningTest, RmsNormAndItsGradients) {
   k_.rms_norm(exec_, x.data(), w.data(), 1e-6f, rows, dim, y.data(), rstd.data());
   k_.rms_norm_backward(exec_, x.data(), w.data(), rstd.data(), dy.data(), rows, dim, dx.data(), dw.data());
   expect_close(y, norm_in_double(widened(x), widened(w), dim), 1e-6, "y");
-  expect_close(dx, finite_differences([&](const Doubles& v) { return norm_in_double(v, widened(w), dim); }, widened(x), dy), 1e-4, "dx");
-  expect_close(dw, finite_differences([&](const Doubles& v) { return norm_in_double(widened(x), v, dim); }, widened(w), dy), 1e-4, "dw");
+  expect_close(dx, finite_differences([&](const Doubles& v) { return norm_in_double(v, widened(w), dim); }, widened(x), dy),
+               1e-4, "dx");
+  expect_close(dw, finite_differences([&](const Doubles& v) { return norm_in_double(widened(x), v, dim); }, widened(w), dy),
+               1e-4, "dw");
 }
 
 TEST_F(MeaningTest, SiluMulAndItsGradients) {
@@ -325,7 +331,8 @@ TEST_F(MeaningTest, RopeRotatesAndItsInverseTurnsBack) {
       for (size_t r = 0; r < rows; ++r)
         for (size_t h = 0; h < heads; ++h)
           for (size_t i = 0; i < rot / 2; ++i) {
-            const size_t base = (r * heads + h) * dim, a = base + (interleaved ? 2 * i : i), b = base + (interleaved ? 2 * i + 1 : i + rot / 2);
+            const size_t base = (r * heads + h) * dim, a = base + (interleaved ? 2 * i : i),
+                         b = base + (interleaved ? 2 * i + 1 : i + rot / 2);
             const double c = cos[r * rot / 2 + i], s = sin[r * rot / 2 + i];
             y[a] = v[a] * c - v[b] * s;
             y[b] = v[b] * c + v[a] * s;
@@ -372,7 +379,8 @@ TEST_F(MeaningTest, LogprobAndItsGradient) {
   const auto f = [&](const Doubles& v) {
     const Doubles p = softmax_in_double(v, vocab, double{temperature});
     Doubles y;
-    for (size_t r = 0; r < rows; ++r) y.push_back(targets[r] < 0 ? 0.0 : std::log(p[r * vocab + static_cast<size_t>(targets[r])]));
+    for (size_t r = 0; r < rows; ++r)
+      y.push_back(targets[r] < 0 ? 0.0 : std::log(p[r * vocab + static_cast<size_t>(targets[r])]));
     return y;
   };
   Floats y(rows), m(rows), s(rows), dz = z;

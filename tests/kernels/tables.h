@@ -22,7 +22,8 @@ inline std::vector<const KernelTable*> vector_tables() {
 #endif
   static const bool told = [] {
     if (!avx2_kernels()) std::fprintf(stderr, "WARNING: this CPU has no AVX2: its kernels are NOT tested here\n");
-    if (!avx512_kernels()) std::fprintf(stderr, "WARNING: this CPU has no AVX-512: its kernels run on SIMDe or NOT AT ALL here\n");
+    if (!avx512_kernels())
+      std::fprintf(stderr, "WARNING: this CPU has no AVX-512: its kernels run on SIMDe or NOT AT ALL here\n");
     return true;
   }();
   (void)told;

@@ -18,8 +18,10 @@ TEST(RopeTable, AnglesAreThoseOfTheDefinition) {
   for (size_t r = 0; r < positions.size(); ++r)
     for (int i = 0; i < 32; ++i) {
       const long double angle = (positions[r] + 160000.0L) * powl(500000.0L, -2.0L * i / 64);
-      EXPECT_NEAR((*rows.cos)[r * 32 + static_cast<size_t>(i)], static_cast<double>(cosl(angle)), 6e-8) << positions[r] << " " << i;
-      EXPECT_NEAR((*rows.sin)[r * 32 + static_cast<size_t>(i)], static_cast<double>(sinl(angle)), 6e-8) << positions[r] << " " << i;
+      EXPECT_NEAR((*rows.cos)[r * 32 + static_cast<size_t>(i)], static_cast<double>(cosl(angle)), 6e-8)
+          << positions[r] << " " << i;
+      EXPECT_NEAR((*rows.sin)[r * 32 + static_cast<size_t>(i)], static_cast<double>(sinl(angle)), 6e-8)
+          << positions[r] << " " << i;
     }
 }
 

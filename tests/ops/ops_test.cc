@@ -95,7 +95,8 @@ TEST(Ops, GradientsOfSharedTensorsAndParametersAddUp) {
   for (int64_t r = 0; r < 3; ++r)
     for (int64_t k = 0; k < 6; ++k) {
       double want = 0;
-      for (int64_t n = 0; n < 6; ++n) want += 2.0 * static_cast<double>(y.row(r)[n]) * static_cast<double>(wv[static_cast<size_t>(n * 6 + k)]);
+      for (int64_t n = 0; n < 6; ++n)
+        want += 2.0 * static_cast<double>(y.row(r)[n]) * static_cast<double>(wv[static_cast<size_t>(n * 6 + k)]);
       EXPECT_NEAR(tape.grad(x.slot)[r * 6 + k], want, 1e-4 * (1 + std::fabs(want)));
     }
 }

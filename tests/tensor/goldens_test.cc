@@ -149,8 +149,7 @@ TEST(Quantize, Q8_0Golden) {
   std::map<std::pair<int, int>, bool> undefined;
   for (const auto& type : index.at("quantize").at("types"))
     if (type.at("name") == "Q8_0")
-      for (const auto& block : type.at("undefined_blocks"))
-        undefined[{block[0].get<int>(), block[1].get<int>()}] = true;
+      for (const auto& block : type.at("undefined_blocks")) undefined[{block[0].get<int>(), block[1].get<int>()}] = true;
   EXPECT_EQ(undefined.size(), 16u);
   std::vector<uint8_t> got(want.size());
   quantize_q8_0(input.data(), got.data(), static_cast<int64_t>(input.size()));
@@ -160,9 +159,7 @@ TEST(Quantize, Q8_0Golden) {
     for (int block = 0; block < 16; ++block) {
       const size_t b = static_cast<size_t>(row * 16 + block);
       const bool compared = undefined.count({row, block}) == 0;
-      if (compared) {
-        EXPECT_EQ(std::memcmp(&got[b * 34], &want[b * 34], 34), 0) << "row " << row << " block " << block;
-      }
+      if (compared) { EXPECT_EQ(std::memcmp(&got[b * 34], &want[b * 34], 34), 0) << "row " << row << " block " << block; }
       for (size_t i = 32 * b; i < 32 * b + 32; ++i) {
         if (compared) {
           EXPECT_TRUE(same(values[i], want_values[i])) << "row " << row << " value " << i % 512;

@@ -40,9 +40,17 @@ inline void repack(Model& model, DType type) {
 }
 
 inline nlohmann::json tiny_config(const std::string& type = "qwen2") {
-  return {{"model_type", type},      {"vocab_size", 61},        {"hidden_size", 32},       {"intermediate_size", 64},
-          {"num_hidden_layers", 2},  {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"max_position_embeddings", 4096},
-          {"rms_norm_eps", 1e-6},    {"rope_theta", 10000.0},   {"tie_word_embeddings", type == "llama"}};
+  return {{"model_type", type},
+          {"vocab_size", 61},
+          {"hidden_size", 32},
+          {"intermediate_size", 64},
+          {"num_hidden_layers", 2},
+          {"num_attention_heads", 4},
+          {"num_key_value_heads", 2},
+          {"max_position_embeddings", 4096},
+          {"rms_norm_eps", 1e-6},
+          {"rope_theta", 10000.0},
+          {"tie_word_embeddings", type == "llama"}};
 }
 
 inline std::unique_ptr<Model> tiny_model(const nlohmann::json& config, uint64_t seed) {
@@ -64,9 +72,9 @@ inline std::vector<int32_t> random_tokens(int64_t n, int64_t vocab, uint64_t see
 struct Way {
   const KernelTable* kernels = nullptr;
   int threads = 1;
-  int64_t chunk = 0;      // tokens per prefill step; 0 = all at once
-  int neighbours = 0;     // other sequences in the same batches, of odd lengths
-  bool tape = false;      // forces one pass over the whole prompt
+  int64_t chunk = 0;   // tokens per prefill step; 0 = all at once
+  int neighbours = 0;  // other sequences in the same batches, of odd lengths
+  bool tape = false;   // forces one pass over the whole prompt
   bool recompute = false;
   int page_size = 64;
 };

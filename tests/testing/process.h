@@ -18,15 +18,15 @@
 namespace raison::testing {
 
 struct RunResult {
-  int code = -1;    // exit status; 128 + signal if killed by one
+  int code = -1;  // exit status; 128 + signal if killed by one
   std::string out, err;
 };
 
 struct RunSettings {
-  std::string input;                                        // standard input
-  std::vector<std::pair<std::string, std::string>> env;     // set over the caller's
+  std::string input;                                     // standard input
+  std::vector<std::pair<std::string, std::string>> env;  // set over the caller's
   bool close_stdout = false;
-  std::string stdout_to;                                    // a path to write to instead of capturing
+  std::string stdout_to;  // a path to write to instead of capturing
   int timeout_seconds = 300;
 };
 
@@ -143,8 +143,7 @@ class Terminal {
   // The exit code, or -1 if it does not end in time.
   int wait_for_end(int seconds = 60) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-    while (pump(50) || (!ended() && std::chrono::steady_clock::now() < deadline)) {
-    }
+    while (pump(50) || (!ended() && std::chrono::steady_clock::now() < deadline)) {}
     return code_;
   }
   const std::string& seen() const { return seen_; }

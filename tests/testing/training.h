@@ -48,8 +48,10 @@ residual_scale = 0.05
 embedding_std = 0.05
 [data]
 format = "tokens"
-train = ")" + folder + R"(/train.jsonl"
-valid = ")" + folder + R"(/valid.jsonl"
+train = ")" +
+         folder + R"(/train.jsonl"
+valid = ")" +
+         folder + R"(/valid.jsonl"
 [batch]
 tokens = 70
 accumulation = 2

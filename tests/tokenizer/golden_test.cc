@@ -91,9 +91,7 @@ TEST_P(TokenizerGolden, Streaming) {
       joined += stream.push(ids[i]);
       if (!c["hf_stream"][i].is_null()) hf += c["hf_stream"][i].get<std::string>();
       // Text is shown as soon as HF's stream would show it, and no later.
-      if (!c["text"].is_null()) {
-        ASSERT_GE(joined.size(), hf.size()) << c["cat"] << " at token " << i;
-      }
+      if (!c["text"].is_null()) { ASSERT_GE(joined.size(), hf.size()) << c["cat"] << " at token " << i; }
       ASSERT_EQ(lossy_utf8(joined), joined) << "half a character was shown";
     }
     joined += stream.flush();
@@ -115,7 +113,8 @@ INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden,
 TEST(TokenizerGoldenFiles, DeepSeekR1AsPublishedAddsBosByItsConfig) {
   const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/deepseek-r1/";
   if (!exists(folder + "tokenizer.json.gz")) GTEST_SKIP() << "NO SHARED DATA";
-  auto tokenizer = Tokenizer::from_hf_json(gunzip(folder + "tokenizer.json.gz"), slurp(folder + "tokenizer_config.json"), "deepseek-r1");
+  auto tokenizer =
+      Tokenizer::from_hf_json(gunzip(folder + "tokenizer.json.gz"), slurp(folder + "tokenizer_config.json"), "deepseek-r1");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.message();
   EXPECT_EQ((*tokenizer)->bos(), 0);
   EXPECT_EQ((*tokenizer)->eos(), 1);
@@ -134,7 +133,8 @@ TEST(TokenizerGoldenFiles, SpeedSlow) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const double speed = static_cast<double>(text.size()) / 1e6 / seconds;
   RecordProperty("MB_per_s", std::to_string(speed));
-  printf("deepseek-r1: %.1f MB/s, %.2f bytes a token\n", speed, static_cast<double>(text.size()) / static_cast<double>(ids.size()));
+  printf("deepseek-r1: %.1f MB/s, %.2f bytes a token\n", speed,
+         static_cast<double>(text.size()) / static_cast<double>(ids.size()));
   EXPECT_GT(speed, 1.0);  // loose: machines under test are shared
 }
 
@@ -148,13 +148,16 @@ TEST(TokenizerGoldenFiles, Kitoken) {
     for (const std::string kind : {"small", "mixed", "utf8"}) {
       // Line by line with newlines and trailing spaces written as \n and \s; utf8_input is one text.
       const bool whole = kind == "utf8";
-      std::vector<std::string> texts = lines_of(folder + kind + "_input.txt"), answers = lines_of(folder + kind + "_tokens_" + suffix + ".txt");
+      std::vector<std::string> texts = lines_of(folder + kind + "_input.txt"),
+                               answers = lines_of(folder + kind + "_tokens_" + suffix + ".txt");
       if (whole) texts = {slurp(folder + kind + "_input.txt")};
       ASSERT_EQ(texts.size(), answers.size());
       for (size_t i = 0; i < texts.size(); ++i) {
         Ids expected;
         for (const json& id : json::parse("[" + answers[i] + "]")) expected.push_back(id);
-        EXPECT_EQ(must_encode(**tokenizer, whole ? texts[i] : replace_all(replace_all(texts[i], "\\n", "\n"), "\\s", " "), false), expected)
+        EXPECT_EQ(
+            must_encode(**tokenizer, whole ? texts[i] : replace_all(replace_all(texts[i], "\\n", "\n"), "\\s", " "), false),
+            expected)
             << name << " " << kind << ": " << texts[i].substr(0, 200);
       }
     }
@@ -208,7 +211,8 @@ TEST(LlamaCppVocab, GgufFiles) {
 TEST(LlamaCppVocab, HfTokenizersGiveTheSameIds) {
   const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/llama.cpp/ggml-vocab-";
   if (!exists(folder + "llama-bpe.gguf.inp")) GTEST_SKIP() << "NO SHARED DATA";
-  for (const auto& [name, golden] : {std::pair{"llama-bpe", "llama3"}, std::pair{"qwen2", "qwen2"}, std::pair{"deepseek-r1-qwen", "r1-distill-qwen"}}) {
+  for (const auto& [name, golden] :
+       {std::pair{"llama-bpe", "llama3"}, std::pair{"qwen2", "qwen2"}, std::pair{"deepseek-r1-qwen", "r1-distill-qwen"}}) {
     auto tokenizer = golden_tokenizer(golden);
     ASSERT_TRUE(tokenizer.ok());
     check_llama_cpp(**tokenizer, folder + name + ".gguf");
@@ -219,7 +223,8 @@ TEST(SentencePieceGolden, Llama2Cases) {
   const std::string shared = raison::testing::shared_dir();
   const std::string cases = shared + "/refdata/weights/llama2-tokenizer/llama2_encode_cases.json";
   if (!exists(cases)) GTEST_SKIP() << "NO SHARED DATA";
-  auto tokenizer = Tokenizer::from_gguf(gguf_metadata(shared + "/refdata/tokenizers/llama.cpp/ggml-vocab-llama-spm.gguf"), "llama-spm");
+  auto tokenizer =
+      Tokenizer::from_gguf(gguf_metadata(shared + "/refdata/tokenizers/llama.cpp/ggml-vocab-llama-spm.gguf"), "llama-spm");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.message();
   EXPECT_EQ((*tokenizer)->kind(), "SentencePiece-BPE");
   size_t n = 0;
@@ -257,8 +262,8 @@ TEST(SentencePieceGolden, Stories260K) {
 TEST(TokenizerGoldenFiles, EveryModelFolder) {
   const std::string goldens = raison::testing::shared_dir() + "/goldens/";
   size_t found = 0;
-  for (const std::string folder : {"deepseek_v2", "deepseek_v2_group", "deepseek_v3", "deepseek_v3_fp8", "kimi_k2", "llama", "qwen2", "qwen3",
-                                   "qwen3_moe", "grpo/model"}) {
+  for (const std::string folder : {"deepseek_v2", "deepseek_v2_group", "deepseek_v3", "deepseek_v3_fp8", "kimi_k2", "llama",
+                                   "qwen2", "qwen3", "qwen3_moe", "grpo/model"}) {
     const std::string path = goldens + folder + "/tokenizer.json";
     if (!exists(path)) continue;
     ++found;

@@ -114,7 +114,8 @@ inline Metadata gguf_metadata(const std::string& path) {
 inline std::string golden_tokenizer_json(const std::string& name) {
   using nlohmann::json;
   const std::string shared = raison::testing::shared_dir(), refdata = shared + "/refdata/tokenizers/";
-  json root = json::parse(slurp(shared + "/goldens/tokenizers/" + name + ".meta.json"))["tokenizer_json_without_vocab_and_merges"];
+  json root =
+      json::parse(slurp(shared + "/goldens/tokenizers/" + name + ".meta.json"))["tokenizer_json_without_vocab_and_merges"];
   if (name == "llama3") {
     root["model"]["vocab"] = json::parse(slurp(refdata + "llama3/encoder.json"));
     json merges = json::array();

@@ -45,7 +45,9 @@ Rendering render(const std::string& source, const ordered_json& variables, bool 
 std::string verdict(const ordered_json& c, const Rendering& got, const char* output_key) {
   const bool want_output = c.contains(output_key);
   if (want_output != got.ok) return got.ok ? "should have failed, gave: " + got.text : "failed: " + got.text;
-  if (want_output) return got.text == c[output_key].get<std::string>() ? "" : "gave: " + got.text + "\nwanted: " + c[output_key].get<std::string>();
+  if (want_output)
+    return got.text == c[output_key].get<std::string>() ? ""
+                                                        : "gave: " + got.text + "\nwanted: " + c[output_key].get<std::string>();
   const auto& e = c["error"];
   if (got.text.find('\n') != std::string::npos) return "an error must be one line: " + got.text;
   std::string message = e.value("message", "");
@@ -86,9 +88,11 @@ TEST(TemplateGolden, EveryTemplateRendersAsTransformersDoes) {
     for (const auto& c : golden.is_array() ? golden : golden["cases"]) {
       if (c.contains("continue_final_message")) continue;  // that is apply_chat_template's work
       ++cases;
-      std::string wrong = verdict(c, render(source, c["input"], true), c.contains("lenient_output") ? "lenient_output" : "output");
+      std::string wrong =
+          verdict(c, render(source, c["input"], true), c.contains("lenient_output") ? "lenient_output" : "output");
       // What transformers refuses must be refused by the strict dialect too.
-      if (wrong.empty() && c.contains("lenient_output") && c.contains("error")) wrong = verdict(c, render(source, c["input"], false), "output");
+      if (wrong.empty() && c.contains("lenient_output") && c.contains("error"))
+        wrong = verdict(c, render(source, c["input"], false), "output");
       good += wrong.empty();
       EXPECT_EQ(wrong, "") << entry["file"] << " case " << cases << ": " << c["input"].dump().substr(0, 300);
       if (!wrong.empty()) break;  // one failure a template is enough to read
@@ -106,7 +110,12 @@ TEST(TemplateGolden, ModelFolders) {
     const std::string path = goldens + folder + "/chat_template.jinja";
     if (!exists(path)) continue;
     ++found;
-    const Rendering got = render(slurp(path), {{"messages", {{{"role", "user"}, {"content", "Hi!"}}}}, {"add_generation_prompt", true}, {"bos_token", "<|bos|>"}, {"eos_token", "<|eos|>"}}, true);
+    const Rendering got = render(slurp(path),
+                                 {{"messages", {{{"role", "user"}, {"content", "Hi!"}}}},
+                                  {"add_generation_prompt", true},
+                                  {"bos_token", "<|bos|>"},
+                                  {"eos_token", "<|eos|>"}},
+                                 true);
     ASSERT_TRUE(got.ok) << got.text;
     EXPECT_NE(got.text.find("Hi!"), std::string::npos) << got.text;
   }

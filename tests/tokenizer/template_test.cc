@@ -10,7 +10,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
-Result<std::string> render(const std::string& source, const ordered_json& variables = ordered_json::object(), ChatTemplateOptions options = {}) {
+Result<std::string> render(const std::string& source, const ordered_json& variables = ordered_json::object(),
+                           ChatTemplateOptions options = {}) {
   auto parsed = ChatTemplate::parse(source, "dir/t.jinja", options);
   if (!parsed.ok()) return parsed.error();
   return (*parsed)->render(variables);
@@ -57,9 +58,10 @@ TEST(Template, BrokenOnesGiveOneLineThatNamesTheFile) {
 
 TEST(Template, RunTimeErrorsNameTheFile) {
   const std::pair<const char*, const char*> failing[] = {
-      {"{{ a.b }}", "'a' is undefined"},   {"{{ 1 / 0 }}", "division by zero"},     {"{{ 'a' + 1 }}", "unsupported operand"},
-      {"{{ 5() }}", "not callable"},       {"{{ {[]: 1} }}", "unhashable"},         {"{{ range(10**9) }}", "range too big"},
-      {"{{ 2 ** 64 }}", "out of range"},   {"{{ -9223372036854775807 - 2 }}", "out of range"},
+      {"{{ a.b }}", "'a' is undefined"},        {"{{ 1 / 0 }}", "division by zero"},
+      {"{{ 'a' + 1 }}", "unsupported operand"}, {"{{ 5() }}", "not callable"},
+      {"{{ {[]: 1} }}", "unhashable"},          {"{{ range(10**9) }}", "range too big"},
+      {"{{ 2 ** 64 }}", "out of range"},        {"{{ -9223372036854775807 - 2 }}", "out of range"},
   };
   for (const auto& [source, expect] : failing) {
     auto out = render(source);
@@ -83,7 +85,8 @@ TEST(Template, HostileOnesEndInAnError) {
       "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
       "{{ 'x' * 10**12 }}",
       "{{ [0] * 10**12 }}",
-      "{{ [] * 10**18 }}" "{{ 1/0 }}",
+      "{{ [] * 10**18 }}"
+      "{{ 1/0 }}",
       "{{ '%1000000d' % 1 }}",
       "{{ '{:1000000000}'.format(1) }}",
       "{{ 'x'.center(10**15) }}",
@@ -110,9 +113,7 @@ TEST(Template, HostileOnesEndInAnError) {
     const auto start = std::chrono::steady_clock::now();
     auto out = render(source, {{"x", {1, 2}}});
     EXPECT_FALSE(out.ok()) << source.substr(0, 100);
-    if (!out.ok()) {
-      EXPECT_EQ(out.message().find('\n'), std::string::npos) << source.substr(0, 100);
-    }
+    if (!out.ok()) { EXPECT_EQ(out.message().find('\n'), std::string::npos) << source.substr(0, 100); }
     EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 20) << source.substr(0, 100);
   }
 }
@@ -120,7 +121,9 @@ TEST(Template, HostileOnesEndInAnError) {
 TEST(Template, ObjectsMayReferToEachOther) {
   // Cycles of namespaces and macros must be released (the leak sanitizer watches).
   EXPECT_EQ(*render("{% set a = namespace() %}{% set a.me = [a] %}{% macro m() %}{% endmacro %}{% set a.m = m %}ok"), "ok");
-  EXPECT_EQ(*render("{% set ns = namespace(head=none) %}{% for i in range(50000) %}{% set n = namespace(next=ns.head) %}{% set ns.head = n %}{% endfor %}ok"), "ok");
+  EXPECT_EQ(*render("{% set ns = namespace(head=none) %}{% for i in range(50000) %}{% set n = namespace(next=ns.head) %}{% set "
+                    "ns.head = n %}{% endfor %}ok"),
+            "ok");
 }
 
 TEST(Template, DeepVariablesAreRefused) {
@@ -152,7 +155,8 @@ TEST(Template, LimitsAreTheCallers) {
 }
 
 TEST(Template, LenientListsGrowAndStrictOnesDont) {
-  const std::string grow = "{% set l = [1] %}{% set _ = l.append(2) %}{% set _ = l.insert(0, 0) %}{{ l }}{{ l.pop() }}{{ l|length }}";
+  const std::string grow =
+      "{% set l = [1] %}{% set _ = l.append(2) %}{% set _ = l.insert(0, 0) %}{{ l }}{{ l.pop() }}{{ l|length }}";
   EXPECT_EQ(*render(grow), "[0, 1, 2]22");
   ChatTemplateOptions strict;
   strict.lenient = false;
@@ -187,8 +191,11 @@ TEST(TemplateOfConfig, TextListAndErrors) {
   EXPECT_EQ(*chat_template_of_tokenizer_config(R"({"chat_template": "a"})", "c"), "a");
   EXPECT_EQ(*chat_template_of_tokenizer_config(R"({})", "c"), "");
   EXPECT_EQ(*chat_template_of_tokenizer_config(R"({"chat_template": null})", "c"), "");
-  EXPECT_EQ(*chat_template_of_tokenizer_config(R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})", "c"), "d");
-  for (const char* bad : {"", "[", R"({"chat_template": 5})", R"({"chat_template": [1]})", R"({"chat_template": [{"name": "x"}]})"}) {
+  EXPECT_EQ(*chat_template_of_tokenizer_config(
+                R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})", "c"),
+            "d");
+  for (const char* bad :
+       {"", "[", R"({"chat_template": 5})", R"({"chat_template": [1]})", R"({"chat_template": [{"name": "x"}]})"}) {
     auto r = chat_template_of_tokenizer_config(bad, "dir/c.json");
     ASSERT_FALSE(r.ok()) << bad;
     EXPECT_EQ(r.message().rfind("dir/c.json", 0), 0u) << r.message();

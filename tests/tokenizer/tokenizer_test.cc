@@ -1,6 +1,6 @@
 // The tokenizer's parts on small files made here: pre-tokenisers, added tokens, decoders, writers, streaming, bad files.
-#include "tokenizer/pipeline.h"
 #include "tokenizer/tokenizer.h"
+#include "tokenizer/pipeline.h"
 #include "tokenizer/utf8.h"
 #include "tokenizer/word_level.h"
 
@@ -15,7 +15,8 @@ using nlohmann::json;
 using Ids = std::vector<TokenId>;
 
 json base_file() {
-  return json::parse(R"({"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+  return json::parse(
+      R"({"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
     "decoder": null, "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4, "<unk>": 5}, "merges": ["a b", ["ab", "c"]]}})");
 }
 
@@ -54,7 +55,8 @@ TEST(PreTokenizer, Kinds) {
   EXPECT_EQ(pre_split({{"type", "WhitespaceSplit"}}, " Hi\u00a0there,\n you "), (V{"Hi", "there,", "you"}));
   EXPECT_EQ(pre_split({{"type", "Digits"}, {"individual_digits", true}}, "a12b"), (V{"a", "1", "2", "b"}));
   EXPECT_EQ(pre_split({{"type", "Digits"}, {"individual_digits", false}}, "a12b"), (V{"a", "12", "b"}));
-  EXPECT_EQ(pre_split({{"type", "ByteLevel"}, {"add_prefix_space", true}, {"use_regex", true}}, "It's 12"), (V{" It", "'s", " 12"}));
+  EXPECT_EQ(pre_split({{"type", "ByteLevel"}, {"add_prefix_space", true}, {"use_regex", true}}, "It's 12"),
+            (V{" It", "'s", " 12"}));
   EXPECT_EQ(pre_split({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}, "It's 12"), (V{"It's 12"}));
   EXPECT_EQ(pre_split({{"type", "Metaspace"}, {"prepend_scheme", "always"}}, "Hey you"), (V{"▁Hey", "▁you"}));
   EXPECT_EQ(pre_split({{"type", "Metaspace"}, {"prepend_scheme", "first"}}, "Hey", false), (V{"Hey"}));
@@ -66,7 +68,8 @@ TEST(Regex, WhiteSpaceIsUnicodesAndClassIntersections) {
   using V = std::vector<std::string>;
   const json split = {{"type", "Split"}, {"pattern", {{"Regex", "\\s+"}}}, {"behavior", "Removed"}, {"invert", false}};
   EXPECT_EQ(pre_split(split, "a\u0085b\u180ec\u200bd\u3000e"), (V{"a", "b\u180ec\u200bd", "e"}));
-  const json both = {{"type", "Split"}, {"pattern", {{"Regex", "[\\p{L}&&[^b]]+"}}}, {"behavior", "Isolated"}, {"invert", false}};
+  const json both = {
+      {"type", "Split"}, {"pattern", {{"Regex", "[\\p{L}&&[^b]]+"}}}, {"behavior", "Isolated"}, {"invert", false}};
   EXPECT_EQ(pre_split(both, "aabcc"), (V{"aa", "b", "cc"}));
 }
 
@@ -98,15 +101,16 @@ TEST(Bpe, UnkByteFallbackIgnoreMerges) {
 }
 
 json added(TokenId id, const char* content, json more = json::object()) {
-  json token = {{"id", id}, {"content", content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}};
+  json token = {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+                {"rstrip", false}, {"normalized", false}, {"special", true}};
   token.update(more);
   return token;
 }
 
 TEST(AddedTokens, LongestFirstFlagsAndParseSpecial) {
   json file = base_file();
-  file["added_tokens"] = {added(10, "<x>"), added(11, "<x><y>"), added(12, "<l>", {{"lstrip", true}}), added(13, "<r>", {{"rstrip", true}}),
-                          added(14, "cab", {{"single_word", true}, {"special", false}})};
+  file["added_tokens"] = {added(10, "<x>"), added(11, "<x><y>"), added(12, "<l>", {{"lstrip", true}}),
+                          added(13, "<r>", {{"rstrip", true}}), added(14, "cab", {{"single_word", true}, {"special", false}})};
   auto t = load(file);
   ASSERT_TRUE(t.ok()) << t.message();
   EXPECT_EQ(*(*t)->encode("a<x><y>b<x>"), (Ids{0, 11, 1, 10}));
@@ -123,7 +127,8 @@ TEST(AddedTokens, LongestFirstFlagsAndParseSpecial) {
 TEST(PostProcessor, TemplateAndConfig) {
   json file = base_file();
   file["added_tokens"] = {added(10, "<s>"), added(11, "</s>")};
-  auto t = load(file, R"({"bos_token": "<s>", "eos_token": {"content": "</s>"}, "add_bos_token": true, "add_eos_token": true})");
+  auto t =
+      load(file, R"({"bos_token": "<s>", "eos_token": {"content": "</s>"}, "add_bos_token": true, "add_eos_token": true})");
   ASSERT_TRUE(t.ok()) << t.message();
   EXPECT_EQ((*t)->bos(), 10);
   EXPECT_EQ((*t)->eos(), 11);
@@ -199,7 +204,9 @@ TEST(StreamDecoder, NeverHalfACharacter) {
 
 TEST(Tokenizer, InvalidUtf8IsRepairedAndThreadsAgree) {
   auto t = load(base_file());
-  EXPECT_EQ(*(*t)->encode("a\xFF" "bc"), *(*t)->encode("a\uFFFDbc"));
+  EXPECT_EQ(*(*t)->encode("a\xFF"
+                          "bc"),
+            *(*t)->encode("a\uFFFDbc"));
   const Ids expected = *(*t)->encode("abcabcab");
   std::vector<std::thread> threads;
   std::atomic<int> wrong{0};
@@ -252,13 +259,17 @@ TEST(Tokenizer, BadFilesGiveOneLineThatNamesTheFile) {
       {"merge unknown", with("/model/merges/0", "a z"), "", "not in the vocabulary"},
       {"dropout", with("/model/dropout", 0.1), "", "dropout"},
       {"subword prefix", with("/model/continuing_subword_prefix", "##"), "", "continuing_subword_prefix"},
-      {"bad regex", with("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "(a"}}}, {"behavior", "Isolated"}}), "", "regex \"(a\""},
-      {"bad behaviour", with("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Odd"}}), "", "\"Odd\""},
+      {"bad regex", with("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "(a"}}}, {"behavior", "Isolated"}}), "",
+       "regex \"(a\""},
+      {"bad behaviour", with("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Odd"}}), "",
+       "\"Odd\""},
       {"unknown pre", with("/pre_tokenizer", {{"type", "Magic"}}), "", "pre_tokenizer \"Magic\""},
       {"unknown normalizer", with("/normalizer", {{"type", "Magic"}}), "", "normalizer \"Magic\""},
       {"unknown decoder", with("/decoder", {{"type", "Magic"}}), "", "decoder \"Magic\""},
       {"unknown post", with("/post_processor", {{"type", "Magic"}}), "", "post_processor \"Magic\""},
-      {"template names nothing", with("/post_processor", {{"type", "TemplateProcessing"}, {"single", {{{"SpecialToken", {{"id", "<s>"}}}}}}}), "", "do not define"},
+      {"template names nothing",
+       with("/post_processor", {{"type", "TemplateProcessing"}, {"single", {{{"SpecialToken", {{"id", "<s>"}}}}}}}), "",
+       "do not define"},
       {"added without content", with("/added_tokens", {{{"id", 9}}}), "", "without content"},
       {"added clashes", with("/added_tokens", {{{"id", 0}, {"content", "<s>"}}}), "", "has id 0"},
       {"bad config", base_file().dump(), "{", "tokenizer_config"},

@@ -48,8 +48,8 @@ TEST(CountdownTask, VocabularyHasItsOrder) {
 TEST(CountdownTask, StepsAndNodes) {
   EXPECT_EQ(CountdownTask::steps(3, 8).size(), 3u);
   EXPECT_EQ(CountdownTask::steps(8, 3)[1], (CountdownStep{8, '-', 3, 5}));
-  EXPECT_EQ(CountdownTask::steps(5, 5).size(), 2u);    // 0 is no value
-  EXPECT_EQ(CountdownTask::steps(99, 10).size(), 1u);  // nor are 109 and 990
+  EXPECT_EQ(CountdownTask::steps(5, 5).size(), 2u);       // 0 is no value
+  EXPECT_EQ(CountdownTask::steps(99, 10).size(), 1u);     // nor are 109 and 990
   EXPECT_EQ(CountdownTask::nodes({2, 2, 2}).size(), 2u);  // 2+2 and 2*2 are two nodes, the pairs are one
   EXPECT_EQ(CountdownTask::nodes({1, 2, 4}).size(), 9u);
 }
@@ -73,7 +73,8 @@ TEST(CountdownTask, HeldOutProblemsNeverEnterTraining) {
   const CountdownTask task;
   Rng rng(3);
   const auto numbers = [](const Tokens& t) {
-    return CountdownTask::Numbers{t[1] - CountdownTask::FirstNumber, t[2] - CountdownTask::FirstNumber, t[3] - CountdownTask::FirstNumber};
+    return CountdownTask::Numbers{t[1] - CountdownTask::FirstNumber, t[2] - CountdownTask::FirstNumber,
+                                  t[3] - CountdownTask::FirstNumber};
   };
   std::set<CountdownTask::Numbers> seen, seen_held;
   for (int i = 0; i < 30000; ++i) {
@@ -174,9 +175,7 @@ TEST(CountdownTask, TracesAreTrueAndEndAsTheirKindSays) {
     const Tokens prompt(t.begin(), think), reply(think, t.end());
     const double reward = task.reward(prompt, reply);
     EXPECT_EQ(task.self_verified(reply), d.kind == Kind::Success);
-    if (d.kind == Kind::Success) {
-      EXPECT_EQ(reward, 1) << task.text(t);
-    }
+    if (d.kind == Kind::Success) { EXPECT_EQ(reward, 1) << task.text(t); }
     if (d.kind == Kind::GiveUp) {
       EXPECT_EQ(reward, 0) << task.text(t);
       kept[audit.verdicts] += 1;
@@ -257,7 +256,8 @@ TEST(TaskStream, BatchesKeepTheBudgetAndLoseNothing) {
   for (const MicroBatch& b : batches) {
     ASSERT_FALSE(b.empty());
     EXPECT_LE(b.size() * b.back().tokens.size(), 1024u);
-    EXPECT_TRUE(std::is_sorted(b.begin(), b.end(), [](const auto& x, const auto& y) { return x.tokens.size() < y.tokens.size(); }));
+    EXPECT_TRUE(
+        std::is_sorted(b.begin(), b.end(), [](const auto& x, const auto& y) { return x.tokens.size() < y.tokens.size(); }));
     sequences += b.size();
     sorted = sorted && b.back().tokens.size() >= before;
     before = b.back().tokens.size();
@@ -285,7 +285,8 @@ TEST(TaskStream, ACursorRestoresTheStreamExactly) {
     CountdownStream other(task, 11);
     ASSERT_TRUE(other.seek(cursors[i]).ok());
     EXPECT_EQ(other.cursor(), cursors[i]);
-    for (size_t k = i; k < std::min<size_t>(i + 3, batches.size()); ++k) EXPECT_TRUE(same(other.next(), batches[k])) << i << " " << k;
+    for (size_t k = i; k < std::min<size_t>(i + 3, batches.size()); ++k)
+      EXPECT_TRUE(same(other.next(), batches[k])) << i << " " << k;
   }
   CountdownStream other(task, 12);
   EXPECT_FALSE(same(other.next(), batches[0]));

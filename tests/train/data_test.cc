@@ -63,9 +63,9 @@ TEST(Jsonl, LossOnAllTokensButTheFirst) {
 }
 
 TEST(Jsonl, OnlyAssistantTurnsHaveALoss) {
-  const auto s = one(
-      R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b c"}, )"
-      R"({"role": "user", "content": "d"}, {"role": "assistant", "content": "e"}]})", sft());
+  const auto s = one(R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b c"}, )"
+                     R"({"role": "user", "content": "d"}, {"role": "assistant", "content": "e"}]})",
+                     sft());
   // <bos> user a assistant b c <eos> user d assistant e <eos>
   EXPECT_EQ(s.tokens, (std::vector<int32_t>{1, 3, 5, 4, 6, 7, 2, 3, 8, 4, 9, 2}));
   EXPECT_EQ(s.weights, (std::vector<float>{0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1}));
@@ -110,7 +110,8 @@ class BadJsonl : public ::testing::TestWithParam<BadLine> {};
 
 TEST_P(BadJsonl, IsOneLineWithFileAndLine) {
   TempDir dir;
-  const std::string path = dir.write("data.jsonl", std::string("{\"text\": \"a b\"}\n\n") + GetParam().line + "\n{\"text\": \"c\"}\n");
+  const std::string path =
+      dir.write("data.jsonl", std::string("{\"text\": \"a b\"}\n\n") + GetParam().line + "\n{\"text\": \"c\"}\n");
   const auto r = read_jsonl(path, codec(), sft());
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.message().rfind(path + ":3: ", 0), 0u) << r.message();
@@ -120,27 +121,27 @@ TEST_P(BadJsonl, IsOneLineWithFileAndLine) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, BadJsonl,
-    ::testing::Values(
-        BadLine{"NotJson", "{\"text\": ", "not valid JSON"}, BadLine{"TwoValues", "{} {}", "not valid JSON"},
-        BadLine{"BadUtf8", "{\"text\": \"a \xff\"}", "not valid UTF-8"}, BadLine{"Array", "[1, 2]", "must be a JSON object"},
-        BadLine{"Number", "3", "must be a JSON object"}, BadLine{"NoKnownKey", "{\"txt\": \"a\"}", "needs `messages`"},
-        BadLine{"PromptAlone", "{\"prompt\": \"a\"}", "needs `messages`"},
-        BadLine{"TwoFormats", "{\"text\": \"a\", \"tokens\": [1]}", "has both"},
-        BadLine{"TextNumber", "{\"text\": 5}", "`text` must be a string"},
-        BadLine{"CompletionNull", "{\"prompt\": \"a\", \"completion\": null}", "`completion` must be a string"},
-        BadLine{"UnknownWord", "{\"text\": \"a zebra\"}", "zebra"},
-        BadLine{"TokensString", "{\"tokens\": \"1 2\"}", "list of token ids"},
-        BadLine{"TokenNegative", "{\"tokens\": [1, -2]}", "list of token ids"},
-        BadLine{"TokenFloat", "{\"tokens\": [1, 2.5]}", "list of token ids"},
-        BadLine{"TokenHuge", "{\"tokens\": [1, 99999999999]}", "list of token ids"},
-        BadLine{"MessagesObject", "{\"messages\": {}}", "must be a list"},
-        BadLine{"MessagesEmpty", "{\"messages\": []}", "at least one message"},
-        BadLine{"MessageWithoutRole", "{\"messages\": [{\"content\": \"a\"}]}", "message 1"},
-        BadLine{"RoleNumber", "{\"messages\": [{\"role\": 1, \"content\": \"a\"}]}", "message 1"},
-        BadLine{"ContentNumber", "{\"messages\": [{\"role\": \"user\", \"content\": 1}]}", "message 1"},
-        BadLine{"WeightsUnasked", "{\"text\": \"a b\", \"weights\": [1, 1]}", "token_weights"},
-        BadLine{"WeightNegative", "{\"text\": \"a b\", \"weight\": -1}", "`weight`"},
-        BadLine{"WeightString", "{\"text\": \"a b\", \"weight\": \"2\"}", "`weight`"}),
+    ::testing::Values(BadLine{"NotJson", "{\"text\": ", "not valid JSON"}, BadLine{"TwoValues", "{} {}", "not valid JSON"},
+                      BadLine{"BadUtf8", "{\"text\": \"a \xff\"}", "not valid UTF-8"},
+                      BadLine{"Array", "[1, 2]", "must be a JSON object"}, BadLine{"Number", "3", "must be a JSON object"},
+                      BadLine{"NoKnownKey", "{\"txt\": \"a\"}", "needs `messages`"},
+                      BadLine{"PromptAlone", "{\"prompt\": \"a\"}", "needs `messages`"},
+                      BadLine{"TwoFormats", "{\"text\": \"a\", \"tokens\": [1]}", "has both"},
+                      BadLine{"TextNumber", "{\"text\": 5}", "`text` must be a string"},
+                      BadLine{"CompletionNull", "{\"prompt\": \"a\", \"completion\": null}", "`completion` must be a string"},
+                      BadLine{"UnknownWord", "{\"text\": \"a zebra\"}", "zebra"},
+                      BadLine{"TokensString", "{\"tokens\": \"1 2\"}", "list of token ids"},
+                      BadLine{"TokenNegative", "{\"tokens\": [1, -2]}", "list of token ids"},
+                      BadLine{"TokenFloat", "{\"tokens\": [1, 2.5]}", "list of token ids"},
+                      BadLine{"TokenHuge", "{\"tokens\": [1, 99999999999]}", "list of token ids"},
+                      BadLine{"MessagesObject", "{\"messages\": {}}", "must be a list"},
+                      BadLine{"MessagesEmpty", "{\"messages\": []}", "at least one message"},
+                      BadLine{"MessageWithoutRole", "{\"messages\": [{\"content\": \"a\"}]}", "message 1"},
+                      BadLine{"RoleNumber", "{\"messages\": [{\"role\": 1, \"content\": \"a\"}]}", "message 1"},
+                      BadLine{"ContentNumber", "{\"messages\": [{\"role\": \"user\", \"content\": 1}]}", "message 1"},
+                      BadLine{"WeightsUnasked", "{\"text\": \"a b\", \"weights\": [1, 1]}", "token_weights"},
+                      BadLine{"WeightNegative", "{\"text\": \"a b\", \"weight\": -1}", "`weight`"},
+                      BadLine{"WeightString", "{\"text\": \"a b\", \"weight\": \"2\"}", "`weight`"}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
 
 TEST(Jsonl, OtherFaults) {
@@ -157,8 +158,9 @@ TEST(Jsonl, OtherFaults) {
   EXPECT_FALSE(read("{\"tokens\": [1, 2]}\n", asked).ok());
   EXPECT_FALSE(read("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n", sft(), nullptr).ok());
   // A template that drops what the assistant said would teach nothing of it.
-  const auto dropped = read("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b c\"}]}\n",
-                            sft(), "{{ bos_token }}{% for m in messages %} {{ m['role'] }} a{% endfor %}");
+  const auto dropped =
+      read("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b c\"}]}\n",
+           sft(), "{{ bos_token }}{% for m in messages %} {{ m['role'] }} a{% endfor %}");
   EXPECT_FALSE(dropped.ok());
 }
 
@@ -181,9 +183,7 @@ std::vector<int32_t> first_tokens(DataSource& source, int batches, int64_t budge
       ids.push_back(s.tokens[0]);
       tokens += static_cast<int64_t>(s.tokens.size());
     }
-    if (budget > 0) {
-      EXPECT_LE(tokens, budget);
-    }
+    if (budget > 0) { EXPECT_LE(tokens, budget); }
   }
   return ids;
 }

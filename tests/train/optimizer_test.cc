@@ -27,8 +27,7 @@ std::vector<int64_t> flat_shape(const std::vector<int64_t>& shape) {
 struct OptimGoldens : ::testing::Test {
   void SetUp() override {
     folder = testing::shared_dir() + "/goldens/optim";
-    if (!std::filesystem::exists(folder + "/optim.json"))
-      GTEST_SKIP() << "NO GOLDENS at " << folder << ": set RAISON_SHARED";
+    if (!std::filesystem::exists(folder + "/optim.json")) GTEST_SKIP() << "NO GOLDENS at " << folder << ": set RAISON_SHARED";
     spec = nlohmann::json::parse(std::ifstream(folder + "/optim.json"));
     auto k = select_kernels_from_environment();
     ASSERT_TRUE(k.ok()) << k.message();
@@ -40,7 +39,8 @@ struct OptimGoldens : ::testing::Test {
     return t ? reinterpret_cast<const float*>(t->data) : nullptr;
   }
   // a, b and c, shaped as the tensors `prefix`.{a,b,c}.`suffix` of the file.
-  void add_parameters(ParameterStore* store, const SafetensorsFile& file, const std::string& prefix, const std::string& suffix) {
+  void add_parameters(ParameterStore* store, const SafetensorsFile& file, const std::string& prefix,
+                      const std::string& suffix) {
     for (const char* name : {"a", "b", "c"}) {
       const TensorInfo* t = file.find(prefix + "." + name + "." + suffix);
       ASSERT_TRUE(t);
@@ -103,7 +103,8 @@ TEST_F(OptimGoldens, AdamWEverySettingEveryStep) {
       GradientStore gradients(store);
       for (const auto& p : store.all()) {
         if (is_missing(s, p->name, k)) continue;
-        set_gradient(&gradients, *p, floats(**file, name + "." + p->name + ".grads") + k * static_cast<size_t>(p->element_count()));
+        set_gradient(&gradients, *p,
+                     floats(**file, name + "." + p->name + ".grads") + k * static_cast<size_t>(p->element_count()));
       }
       gradients.finish_micro_batch();
       auto norm = adam.step(pool, *kernels, gradients, s["lr_per_step"][k].get<double>());

@@ -74,9 +74,9 @@ TEST(Recipe, ReadsNothingFromAMissingFile) {
 
 struct Bad {
   const char* name;
-  const char* find;     // replaced in kGood by
+  const char* find;  // replaced in kGood by
   const char* replace;
-  const char* says;     // part of the message
+  const char* says;  // part of the message
 };
 
 class BadRecipe : public ::testing::TestWithParam<Bad> {};
@@ -104,8 +104,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"UnknownTopKey", "seed = 7", "sead = 7", "bad.toml:3: sead: unknown key"},
         Bad{"UnknownSection", "[validation]", "[validaton]", "validaton: unknown key"},
         Bad{"UnknownKeyInSection", "lr = 2e-3", "rate = 2e-3", "optimizer.rate: unknown key"},
-        Bad{"NoKind", "kind = \"pretrain\"", "", "kind: is missing"},
-        Bad{"NoSteps", "steps = 100", "", "steps: is missing"},
+        Bad{"NoKind", "kind = \"pretrain\"", "", "kind: is missing"}, Bad{"NoSteps", "steps = 100", "", "steps: is missing"},
         Bad{"OddKind", "\"pretrain\"", "\"grow\"", "must be one of: pretrain, sft"},
         Bad{"KindOfWrongType", "\"pretrain\"", "3", "kind: must be a string"},
         Bad{"StepsZero", "steps = 100", "steps = 0", "steps: is 0"},
@@ -114,13 +113,13 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"StepsOverflow", "steps = 100", "steps = 99999999999999999999", "not valid TOML"},
         Bad{"SeedNegative", "seed = 7", "seed = -1", "seed: is -1"},
         Bad{"RecomputeAsString", "recompute = true", "recompute = \"yes\"", "recompute: must be true or false"},
-        Bad{"OddCacheType", "\"bf16\"", "\"int4\"", "cache_type"},
-        Bad{"RateNan", "lr = 2e-3", "lr = nan", "optimizer.lr"},
+        Bad{"OddCacheType", "\"bf16\"", "\"int4\"", "cache_type"}, Bad{"RateNan", "lr = 2e-3", "lr = nan", "optimizer.lr"},
         Bad{"RateInfinite", "lr = 2e-3", "lr = inf", "optimizer.lr"},
         Bad{"RateNegative", "lr = 2e-3", "lr = -1.0", "optimizer.lr"},
         Bad{"BetaOne", "[0.9, 0.95]", "[0.9, 1.0]", "optimizer.betas"},
         Bad{"ThreeBetas", "[0.9, 0.95]", "[0.9, 0.95, 0.99]", "array of 2 numbers"},
-        Bad{"DecayTimesRate", "lr = 2e-3\nbetas = [0.9, 0.95]\nweight_decay = 0.01", "lr = 1.0\nweight_decay = 2.0", "weight_decay"},
+        Bad{"DecayTimesRate", "lr = 2e-3\nbetas = [0.9, 0.95]\nweight_decay = 0.01", "lr = 1.0\nweight_decay = 2.0",
+            "weight_decay"},
         Bad{"OptimizerNoTable", "[optimizer]\nlr = 2e-3\nbetas = [0.9, 0.95]\nweight_decay = 0.01\ndecay = \"matrices\"",
             "[[optimizer]]", "optimizer: must be a table"},
         Bad{"TokensAndSequences", "tokens = 128", "tokens = 128\nsequences = 4", "exclude each other"},

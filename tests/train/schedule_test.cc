@@ -109,7 +109,8 @@ TEST(Schedule, RefusesWhatMakesNoSense) {
     return s.ok() ? std::string() : s.message();
   };
   EXPECT_EQ(message([](ScheduleOptions&) {}), "");
-  EXPECT_NE(message([](ScheduleOptions& o) { o.name = "cosin"; }).find("unknown name 'cosin'; known are constant,"), std::string::npos);
+  EXPECT_NE(message([](ScheduleOptions& o) { o.name = "cosin"; }).find("unknown name 'cosin'; known are constant,"),
+            std::string::npos);
   EXPECT_NE(message([](ScheduleOptions& o) { o.lr = 0; }), "");
   EXPECT_NE(message([](ScheduleOptions& o) { o.lr = std::nan(""); }), "");
   EXPECT_NE(message([](ScheduleOptions& o) { o.total_steps = 0; }), "");

@@ -99,7 +99,8 @@ TEST(TrainSession, SameBitsOverIsaThreadsAndRecomputation) {
       for (bool recompute : {false, true}) {
         r = tiny_recipe(dir, "other" + std::to_string(runs++), 20);
         r.recompute = recompute;
-        ASSERT_TRUE(same(want, run_until(r, 20, threads, t))) << t->name << " threads " << threads << " recompute " << recompute;
+        ASSERT_TRUE(same(want, run_until(r, 20, threads, t)))
+            << t->name << " threads " << threads << " recompute " << recompute;
       }
   EXPECT_EQ(runs % 6, 0);
 }
@@ -153,9 +154,7 @@ TEST(TrainSession, WorkAfterTheLastCheckpointIsRedone) {
     ASSERT_TRUE(s);
     for (int i = 0; i < 13; ++i) {
       ASSERT_TRUE(s->step().ok());
-      if (s->steps_done() % 5 == 0) {
-        ASSERT_TRUE(s->checkpoint().ok());
-      }
+      if (s->steps_done() % 5 == 0) { ASSERT_TRUE(s->checkpoint().ok()); }
     }
   }
   fs::create_directories(r.checkpoint_dir + "/.writing-step-000013");  // half a checkpoint
@@ -341,7 +340,8 @@ TEST(Export, IsAModelFolderWithTheSameLogits) {
     ASSERT_TRUE(got.ok());
     EXPECT_TRUE(same(*want, *got));
   }
-  EXPECT_EQ(std::distance(fs::directory_iterator(dir / "model"), fs::directory_iterator()), 2);  // config and weights: no tokenizer
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir / "model"), fs::directory_iterator()),
+            2);  // config and weights: no tokenizer
   fs::create_directories(dir / "precious");
   dir.write("precious/diary.txt", "mine");
   EXPECT_FALSE(s->export_to(dir / "precious").ok());

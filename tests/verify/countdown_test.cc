@@ -23,7 +23,9 @@ CountdownVerdict judge(const std::string& expression, std::vector<int64_t> numbe
 }
 
 TEST(Countdown, AcceptsEveryWritingOfARightExpression) {
-  for (const char* e : {"( 7 + 5 ) - 4", "(7+5)-4", "7+5-4", "7 - 4 + 5", "5+(7-4)", " ((7)+(5))\t-\n(4) ", "7+5\xE2\x88\x92" "4"})
+  for (const char* e : {"( 7 + 5 ) - 4", "(7+5)-4", "7+5-4", "7 - 4 + 5", "5+(7-4)", " ((7)+(5))\t-\n(4) ",
+                        "7+5\xE2\x88\x92"
+                        "4"})
     EXPECT_EQ(judge(e).kind, Right) << e << ": " << judge(e).reason;
   EXPECT_EQ(judge("2\xC3\x97(3+4)", {2, 3, 4}, 14).kind, Right);
 }
@@ -39,8 +41,9 @@ TEST(Countdown, WrongNumbersOrValues) {
 }
 
 TEST(Countdown, TheGrammarRefusesWhatIsNoExpression) {
-  for (const char* e : {"", " ", "7 5 4", "7 + 5 - -4", "-4 + 7 + 5", "+7+5-4", "7 ** 5", "7^5-4", "7(5)4", "(7)(5)-4", "(7+5-4",
-                        "7+5-4)", "()", "7+5-4=8", "07+5-4", "7.0+5-4", "7+5-4 yes", "7//5", "7 + 5 -", "</think> 7+5-4", "x"})
+  for (const char* e : {"",          " ",        "7 5 4",   "7 + 5 - -4",     "-4 + 7 + 5", "+7+5-4",  "7 ** 5", "7^5-4",
+                        "7(5)4",     "(7)(5)-4", "(7+5-4",  "7+5-4)",         "()",         "7+5-4=8", "07+5-4", "7.0+5-4",
+                        "7+5-4 yes", "7//5",     "7 + 5 -", "</think> 7+5-4", "x"})
     EXPECT_EQ(judge(e).kind, Unparseable) << e;
   EXPECT_EQ(judge(std::string("7+5-4\0", 6)).kind, Unparseable);
 }
@@ -51,7 +54,11 @@ TEST(Countdown, DivisionIsExactAndOnlyWhereAllowed) {
   EXPECT_EQ(judge("7/2", {2, 7}, 3, true).kind, Wrong);  // no rounding
   EXPECT_EQ(judge("7/2", {2, 7}, 3, true).reason, "gives 7/2, not 3");
   EXPECT_EQ(judge("1/(2-2)", {1, 2, 2}, 1, true).kind, Wrong);
-  EXPECT_EQ(judge("1\xC3\xB7" "3*3", {1, 3, 3}, 1, true).kind, Right);
+  EXPECT_EQ(judge("1\xC3\xB7"
+                  "3*3",
+                  {1, 3, 3}, 1, true)
+                .kind,
+            Right);
 }
 
 TEST(Countdown, OverflowIsWrongNotWrapped) {
@@ -83,7 +90,7 @@ TEST(Countdown, RepliesNeedAnEndOfThoughtAndAnEnd) {
   const auto reply = [](const std::string& text) { return judge_countdown_reply({4, 5, 7}, 8, text).kind; };
   EXPECT_EQ(reply("| 7 + 5 = 12 12 - 4 = 8 yes </think> ( 7 + 5 ) - 4 <eos>"), Right);
   EXPECT_EQ(reply("| 7 + 5 = 12 12 - 4 = 8 yes </think> ( 7 + 5 ) - 4"), Wrong);         // cut off
-  EXPECT_EQ(reply("( 7 + 5 ) - 4 <eos>"), Wrong);                                          // never left its thought
+  EXPECT_EQ(reply("( 7 + 5 ) - 4 <eos>"), Wrong);                                        // never left its thought
   EXPECT_EQ(reply("</think> ( 7 + 5 ) - 4 </think> ( 7 + 5 ) - 4 <eos>"), Unparseable);  // the first counts
   EXPECT_EQ(reply("</think> 7 + 5 + 4 <eos> </think> ( 7 + 5 ) - 4 <eos>"), Wrong);
   EXPECT_EQ(reply("<eos> </think> ( 7 + 5 ) - 4 <eos>"), Wrong);  // what follows the end is not the reply
@@ -99,7 +106,8 @@ TEST(Countdown, ReadsProblems) {
     EXPECT_EQ(p->numbers, (std::vector<int64_t>{4, 5, 7}));
     EXPECT_EQ(p->target, 8);
   }
-  for (const char* text : {"", "4 5 7", "4 5 7 ->", "-> 8", "4 -> 5 -> 6", "4 5 -> 8 9", "4 x -> 8", "4 -5 -> 8", "9999999999999999 -> 1"})
+  for (const char* text :
+       {"", "4 5 7", "4 5 7 ->", "-> 8", "4 -> 5 -> 6", "4 5 -> 8 9", "4 x -> 8", "4 -5 -> 8", "9999999999999999 -> 1"})
     EXPECT_FALSE(parse_countdown_problem(text).ok()) << text;
 }
 
@@ -123,7 +131,8 @@ TEST(Countdown, AgreesWithEnumerationOfAllTrees) {
   std::vector<size_t> order{0, 1, 2};
   int checked = 0;
   do {
-    const double a = static_cast<double>(n[order[0]]), b = static_cast<double>(n[order[1]]), c = static_cast<double>(n[order[2]]);
+    const double a = static_cast<double>(n[order[0]]), b = static_cast<double>(n[order[1]]),
+                 c = static_cast<double>(n[order[2]]);
     for (const auto& [p, f] : ops)
       for (const auto& [q, g] : ops) {
         const std::string left = fmt::format("({}{}{}){}{}", a, p, b, q, c), right = fmt::format("{}{}({}{}{})", a, p, b, q, c);

@@ -119,7 +119,8 @@ RAISON_INLINE __m256i saturate_16(__m256i h, short inf) {
   return _mm256_add_epi16(h, _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(inf)));
 }
 RAISON_INLINE void store_f16_saturate(uint16_t* p, V v) {
-  const __m256i h = _mm256_setr_m128i(_mm256_cvtps_ph(v.lo, _MM_FROUND_TO_NEAREST_INT), _mm256_cvtps_ph(v.hi, _MM_FROUND_TO_NEAREST_INT));
+  const __m256i h =
+      _mm256_setr_m128i(_mm256_cvtps_ph(v.lo, _MM_FROUND_TO_NEAREST_INT), _mm256_cvtps_ph(v.hi, _MM_FROUND_TO_NEAREST_INT));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), saturate_16(h, 0x7C00));
 }
 RAISON_INLINE __m256i round_bf16(__m256 v) {  // in the low half of each 32-bit lane

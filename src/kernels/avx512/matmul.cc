@@ -16,7 +16,8 @@ RAISON_INLINE void dot4(__m512i& acc, __m512i a, __m512i b) {
 #ifdef RAISON_SIMDE
   // In 16-bit halves: vpdpbusd sums exactly, where vpmaddubsw would saturate. 255 * -127 fits 16 bits.
   const auto half = [](__m256i u, __m256i s) {
-    const __m256i even = _mm256_mullo_epi16(_mm256_and_si256(u, _mm256_set1_epi16(0xFF)), _mm256_srai_epi16(_mm256_slli_epi16(s, 8), 8));
+    const __m256i even =
+        _mm256_mullo_epi16(_mm256_and_si256(u, _mm256_set1_epi16(0xFF)), _mm256_srai_epi16(_mm256_slli_epi16(s, 8), 8));
     const __m256i odd = _mm256_mullo_epi16(_mm256_srli_epi16(u, 8), _mm256_srai_epi16(s, 8));
     const __m256i ones = _mm256_set1_epi16(1);
     return _mm256_add_epi32(_mm256_madd_epi16(even, ones), _mm256_madd_epi16(odd, ones));

@@ -122,8 +122,12 @@ RAISON_INLINE void store_i8(int8_t* p, VI a) {  // lanes are within [-128, 127]
   const __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(low_i(a.z), high_i(a.z)), 0xD8);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1)));
 }
-RAISON_INLINE V neg(V a) { return {_mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a.z), _mm512_set1_epi32(INT32_MIN)))}; }
-RAISON_INLINE V abs(V a) { return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a.z), _mm512_set1_epi32(INT32_MAX)))}; }
+RAISON_INLINE V neg(V a) {
+  return {_mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a.z), _mm512_set1_epi32(INT32_MIN)))};
+}
+RAISON_INLINE V abs(V a) {
+  return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a.z), _mm512_set1_epi32(INT32_MAX)))};
+}
 
 // 16-bit floats. Stores give the bits of tensor/dtype.h's *_saturate functions.
 RAISON_INLINE V load_f16(const uint16_t* p) { return {cvt_f16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }

@@ -7,15 +7,15 @@ namespace raison::RAISON_ISA {
 // matmul.cc
 void matmul(Exec&, const PackedView& w, const float* x, int64_t ldx, int64_t rows, float* y, int64_t ldy);
 void matmul_dx(Exec&, const PackedView& w, const float* dy, int64_t lddy, int64_t rows, float* dx, int64_t lddx);
-void matmul_dw(Exec&, const float* dy, int64_t lddy, const float* x, int64_t ldx, int64_t rows, int64_t n, int64_t k,
-               float* dw, bool accumulate);
+void matmul_dw(Exec&, const float* dy, int64_t lddy, const float* x, int64_t ldx, int64_t rows, int64_t n, int64_t k, float* dw,
+               bool accumulate);
 void embedding(Exec&, const PackedView& w, const int32_t* ids, int64_t rows, float* y, int64_t ldy);
 void embedding_dw(Exec&, const int32_t* ids, const float* dy, int64_t lddy, int64_t rows, int64_t k, float* dw);
 
 // elementwise.cc
 void rms_norm(Exec&, const float* x, const float* w, float eps, int64_t rows, int64_t dim, float* y, float* rstd);
-void rms_norm_backward(Exec&, const float* x, const float* w, const float* rstd, const float* dy, int64_t rows,
-                       int64_t dim, float* dx, float* dw);
+void rms_norm_backward(Exec&, const float* x, const float* w, const float* rstd, const float* dy, int64_t rows, int64_t dim,
+                       float* dx, float* dw);
 void rope(Exec&, const float* x, const float* cos, const float* sin, int64_t rows, int heads, int head_dim, int rot,
           bool interleaved, bool inverse, float* y);
 void silu_mul(Exec&, const float* g, const float* u, int64_t n, float* y);

@@ -11,7 +11,8 @@ namespace raison::ref {
 // Calls f(item, worker) for each item on the Exec.
 template <class F>
 void parallel(Exec& exec, int64_t items, F f) {
-  exec.run(items, [](void* arg, int64_t item, int worker) { (*static_cast<F*>(arg))(item, worker); }, &f);
+  exec.run(
+      items, [](void* arg, int64_t item, int worker) { (*static_cast<F*>(arg))(item, worker); }, &f);
 }
 
 // The fixed reduction: lane = index mod 16, then 8, 4, 2, 1.

@@ -88,8 +88,8 @@ void matmul_dx(Exec& exec, const PackedView& w, const float* dy, int64_t lddy, i
   });
 }
 
-void matmul_dw(Exec& exec, const float* dy, int64_t lddy, const float* x, int64_t ldx, int64_t rows, int64_t n,
-               int64_t k, float* dw, bool accumulate) {
+void matmul_dw(Exec& exec, const float* dy, int64_t lddy, const float* x, int64_t ldx, int64_t rows, int64_t n, int64_t k,
+               float* dw, bool accumulate) {
   parallel(exec, panel_count(n), [&](int64_t p, int) {
     for (int64_t i = 0; i < k; ++i) {
       for (int64_t lane = 0; lane < 16; ++lane) {
