@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 namespace raison {
@@ -82,8 +83,19 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes) {
   return out;
 }
 
-Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string& path) {
+Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string& given) {
   static std::atomic<uint64_t> counter{0};
+  std::string path = given;
+  struct stat st;
+  if (::stat(given.c_str(), &st) == 0) {
+    // A rename would put a file in the place of a device, a pipe or a link, and nobody wants that.
+    if (S_ISDIR(st.st_mode)) return error("{}: is a folder, a file was expected", given);
+    if (!S_ISREG(st.st_mode)) return error("{}: is no regular file; name one, it is written whole or not at all", given);
+    char* real = ::realpath(given.c_str(), nullptr);
+    if (!real) return error("{}: cannot write: {}", given, reason());
+    path = real;
+    ::free(real);
+  }
   std::string temp = fmt::format("{}.{}.{}.tmp", path, ::getpid(), counter++);
   const int fd = ::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) return error("{}: cannot write: {}", path, reason());

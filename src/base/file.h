@@ -33,7 +33,8 @@ class MappedFile {
 // The whole file as a string; refused if larger than max_bytes.
 Result<std::string> read_file(const std::string& path, size_t max_bytes = size_t{1} << 30);
 
-// Writes `path` by a temporary file in the same folder, fsync, rename, fsync of the folder.
+// Writes `path` by a temporary file in the same folder, fsync, rename, fsync of the folder. A symbolic link stays, its target is
+// replaced; a folder, device or pipe is refused.
 Status write_file_atomic(const std::string& path, std::string_view bytes);
 
 // Streaming form of the same: append(), then commit(); destroyed without commit() it removes the temporary file.

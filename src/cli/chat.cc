@@ -18,20 +18,37 @@ namespace {
 
 const char* prompt_text(EditLine*) { return "> "; }
 
-// One byte of the keyboard; -1 with EINTR once Ctrl+C has been pressed. SIGINT is let in only while poll waits: one that came
-// between the look at the flag and the read would otherwise not be seen before the next key.
-ssize_t read_key(unsigned char* byte) {
-  sigset_t interrupt, before;
-  sigemptyset(&interrupt);
-  sigaddset(&interrupt, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+volatile sig_atomic_t window_changed = 0, continued = 0;
+extern "C" void on_window_change(int) { window_changed = 1; }
+extern "C" void on_continue(int) { continued = 1; }
+
+// A window of another width, or the terminal back from whoever used it while we were stopped (Ctrl+Z, fg).
+void redraw(EditLine* edit) {
+  if (continued) {
+    el_set(edit, EL_PREP_TERM, 0);  // the editor believes that its modes still hold
+    el_set(edit, EL_PREP_TERM, 1);
+  }
+  if (window_changed) el_resize(edit);
+  if (continued || window_changed) el_set(edit, EL_REFRESH);
+  window_changed = 0;
+  continued = 0;
+}
+
+// One byte of the keyboard; -1 with EINTR once Ctrl+C has been pressed. Signals are let in only while poll waits: one that came
+// between the look at its flag and the read would otherwise not be seen before the next key.
+ssize_t read_key(EditLine* edit, unsigned char* byte) {
+  sigset_t ours, before;
+  sigemptyset(&ours);
+  for (int number : {SIGINT, SIGWINCH, SIGCONT}) sigaddset(&ours, number);
+  pthread_sigmask(SIG_BLOCK, &ours, &before);
   pollfd keyboard = {STDIN_FILENO, POLLIN, 0};
   ssize_t n = -1;
-  if (interrupted()) {
+  do {
+    redraw(edit);
     errno = EINTR;
-  } else if (ppoll(&keyboard, 1, nullptr, &before) > 0) {
-    n = read(STDIN_FILENO, byte, 1);
-  }
+    if (interrupted()) break;
+    if (ppoll(&keyboard, 1, nullptr, &before) > 0) n = read(STDIN_FILENO, byte, 1);
+  } while (n < 0 && errno == EINTR);
   const int why = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   errno = why;
@@ -40,13 +57,12 @@ ssize_t read_key(unsigned char* byte) {
 
 // One character of the keyboard for libedit, decoded from UTF-8 here so that Ctrl+C (EINTR) always ends the line: libedit's
 // own reader would try again.
-int read_character(EditLine*, wchar_t* out) {
+int read_character(EditLine* edit, wchar_t* out) {
   uint32_t code = 0;
   int more = 0;
   while (true) {
     unsigned char byte;
-    const ssize_t n = read_key(&byte);
-    if (n < 0 && errno == EINTR && !interrupted()) continue;
+    const ssize_t n = read_key(edit, &byte);
     if (n <= 0) return static_cast<int>(n);
     if (byte < 0x80) {
       code = byte;
@@ -130,10 +146,11 @@ class Chat {
   }
 
   Result<int> run() {
-    restore_terminal_on_signals();
+    catch_interrupts();
+    signal(SIGWINCH, on_window_change);
+    signal(SIGCONT, on_continue);
     LineEditor editor;
     if (!editor.ok()) return error("cannot edit lines on this terminal; give the question with -p");
-    catch_interrupts();
     put(greeting());
     bool asked_to_leave = false;
     std::string line;

@@ -2,7 +2,9 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -27,6 +29,7 @@ CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const s
 // A whole number from 0; CLI11 itself would take -1 for the largest of them.
 CLI::Option* add_seed_option(CLI::App* command, uint64_t* seed, const std::string& help);
 CLI::Validator whole_number();
+std::optional<uint64_t> parse_whole(std::string_view text);  // decimal digits alone, up to 2^64 - 1
 
 // Text that a command works on: -p, else -f FILE ("-" is stdin), else stdin. One newline at the end is dropped.
 struct TextInput {

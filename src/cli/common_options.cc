@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 #include "base/file.h"
@@ -43,11 +44,17 @@ CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const s
       ->type_name("TYPE");
 }
 
+std::optional<uint64_t> parse_whole(std::string_view text) {
+  uint64_t value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || problem != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
 CLI::Validator whole_number() {
   return CLI::Validator(
       [](std::string& text) {
-        const bool digits = !text.empty() && text.size() <= 19 && text.find_first_not_of("0123456789") == std::string::npos;
-        return digits ? std::string() : fmt::format("{} is no whole number from 0", text);
+        return parse_whole(text) ? std::string() : fmt::format("{} is no whole number from 0 to {}", text, UINT64_MAX);
       },
       "");
 }

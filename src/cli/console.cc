@@ -11,6 +11,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "tokenizer/utf8.h"
+
 namespace raison::cli {
 namespace {
 
@@ -19,18 +21,32 @@ volatile sig_atomic_t interrupt_count = 0;
 bool terminal_known = false;
 termios terminal_before;  // the keyboard's modes when we came
 
-// Only async-signal-safe calls: the terminal in plain style and in the modes in which we found it.
+// Only async-signal-safe calls: the terminal in plain style and in the modes in which we found it. A background job must leave
+// it alone: it belongs to another program then, and would stop us (SIGTTOU).
 void leave_terminal() {
+  const int saved = errno;
   if (isatty(STDOUT_FILENO)) {
     const char reset[] = "\033[0m\n";
-    if (write(STDOUT_FILENO, reset, sizeof reset - 1) < 0) return;
+    if (write(STDOUT_FILENO, reset, sizeof reset - 1) < 0) errno = saved;
   }
-  if (terminal_known) tcsetattr(STDIN_FILENO, TCSANOW, &terminal_before);
+  if (terminal_known && tcgetpgrp(STDIN_FILENO) == getpgrp()) tcsetattr(STDIN_FILENO, TCSANOW, &terminal_before);
+  errno = saved;
 }
 
-extern "C" void on_interrupt(int) {
+// A signal that whoever started us has ignored (nohup) stays ignored.
+void handle(int number, void (*handler)(int)) {
+  struct sigaction action = {}, before = {};
+  if (sigaction(number, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) return;
+  action.sa_handler = handler;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = 0;  // no SA_RESTART: a read of the keyboard ends with EINTR
+  sigaction(number, &action, nullptr);
+}
+
+extern "C" void on_interrupt(int number) {
   interrupt_count = interrupt_count + 1;
-  if (interrupt_count < 2) return;
+  // Only a person's second Ctrl+C is impatience; a terminal that closes may well send SIGHUP twice.
+  if (interrupt_count < 2 || number != SIGINT) return;
   leave_terminal();
   _exit(130);
 }
@@ -73,6 +89,7 @@ void put(std::string_view text) {
       text.remove_prefix(static_cast<size_t>(n));
     } else if (errno == EPIPE) {
       // The reader has left: end as programs do, quietly, even where the caller has SIGPIPE ignored.
+      leave_terminal();
       signal(SIGPIPE, SIG_DFL);
       raise(SIGPIPE);
     } else if (errno != EINTR) {
@@ -97,21 +114,11 @@ void note(std::string_view line) {
   }
 }
 
-void catch_interrupts(bool sigterm_too) {
-  struct sigaction action = {};
-  action.sa_handler = on_interrupt;
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = 0;  // no SA_RESTART: a read of the keyboard ends with EINTR
-  sigaction(SIGINT, &action, nullptr);
-  if (sigterm_too) sigaction(SIGTERM, &action, nullptr);
-}
-
-void restore_terminal_on_signals() {
+void catch_interrupts(bool save_on_all) {
   terminal_known = tcgetattr(STDIN_FILENO, &terminal_before) == 0;
-  struct sigaction action = {};
-  action.sa_handler = on_fatal_signal;
-  sigemptyset(&action.sa_mask);
-  for (int number : {SIGTERM, SIGHUP, SIGQUIT}) sigaction(number, &action, nullptr);
+  handle(SIGINT, on_interrupt);
+  for (int number : {SIGTERM, SIGHUP}) handle(number, save_on_all ? on_interrupt : on_fatal_signal);
+  handle(SIGQUIT, on_fatal_signal);
 }
 
 bool interrupted() { return interrupt_count > 0; }
@@ -124,15 +131,12 @@ std::string quote_text(std::string_view text) {
 std::string terminal_safe(std::string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) continue;
+  for (size_t i = 0; i < text.size();) {
+    const Utf8Step step = utf8_step(text, i);
     // U+0080..U+009F are control characters too (0x9b is CSI in some terminals).
-    if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
-      ++i;
-      continue;
-    }
-    out += text[i];
+    const bool control = (step.code < 0x20 && step.code != '\n' && step.code != '\t') || (step.code >= 0x7f && step.code < 0xa0);
+    if (!control) append_utf8(out, step.valid ? step.code : U'\uFFFD');
+    i += step.length;
   }
   return out;
 }

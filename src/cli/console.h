@@ -22,19 +22,17 @@ Status output_status();
 // One line on stderr.
 void note(std::string_view line);
 
-// Ctrl+C (and, if asked, SIGTERM) raises a flag instead of ending the program. A second Ctrl+C while the flag stands ends
-// it at once with code 130.
-void catch_interrupts(bool sigterm_too = false);
-// For whoever changes the keyboard's modes, to be called before: SIGTERM, SIGHUP, SIGQUIT and the second Ctrl+C leave the
-// terminal as it is now.
-void restore_terminal_on_signals();
+// Ctrl+C raises a flag instead of ending the program; a second one while the flag stands ends it at once with code 130.
+// SIGTERM and SIGHUP do the same if `save_on_all`, else end the program as ever. Whatever ends it leaves the terminal in plain
+// style and in the modes that it has now. To be called before anything changes them.
+void catch_interrupts(bool save_on_all = false);
 bool interrupted();
 void clear_interrupt();
 
 // Text made safe for one line of a terminal: quoted, control characters and broken UTF-8 escaped.
 std::string quote_text(std::string_view text);
-// Broken UTF-8 and control characters other than newline and tab removed from what a model writes to a terminal: it must
-// not be able to send escape sequences.
+// What a model, a template or a file says, made safe for a terminal: it must not be able to send escape sequences. Control
+// characters other than newline and tab are removed, broken UTF-8 becomes U+FFFD.
 std::string terminal_safe(std::string_view text);
 // "1 token", "2 tokens"
 std::string counted(long long n, std::string_view noun);

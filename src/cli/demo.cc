@@ -41,26 +41,35 @@ std::string verdict_line(const CountdownProblem& problem, const Reply& reply) {
   return "verifier: wrong: " + terminal_safe(verdict.reason);
 }
 
-std::string introduction(const LoadedModel& m) {
+std::string name_of(const LoadedModel& m) {
+  const auto path = std::filesystem::path(m.files.path + "/").lexically_normal().parent_path();
+  return terminal_safe(path.has_filename() ? path.filename().string() : m.files.path);
+}
+
+std::string introduction(const LoadedModel& m, bool bundled) {
+  if (!bundled)
+    return fmt::format("{}, a model of {} parameters, is asked to combine three numbers, each used once, by + - * to reach a\n"
+                       "target. Answers are checked exactly.\n\n",
+                       name_of(m), human_count(static_cast<double>(m.model->info().parameters)));
   return fmt::format(
       "This is {}, a model of {} parameters that raison itself trained. It knows the\n"
       "numbers from 0 to 99, and one task: combine three numbers, each used once, by + - * to reach a target.\n"
       "It thinks first: \"| 7 + 5 = 12\" combines two numbers, \"12 - 4 = 8 yes\" tries the third; lo and hi say\n"
       "that the result lies below or above the target. Below, thoughts are dim, and answers are checked exactly.\n\n",
-      std::filesystem::path(m.files.path).lexically_normal().filename().string(),
-      human_count(static_cast<double>(m.model->info().parameters)));
+      name_of(m), human_count(static_cast<double>(m.model->info().parameters)));
 }
 
-std::string closing(int right, size_t asked) {
-  return fmt::format(
-      "{} of {} right. This is the untaught base: it can calculate, but it gives up early, on purpose: about\n"
+std::string closing(int right, size_t asked, bool bundled) {
+  const std::string score = fmt::format("{} of {} right.", right, asked);
+  if (!bundled) return score + "\n";
+  return score +
+      " This is the untaught base: it can calculate, but it gives up early, on purpose: about\n"
       "four of five such problems are lost. Teaching it to keep looking comes by rewards alone, right or wrong.\n\n"
       "Ask your own (three numbers from 1 to 10):\n"
       "  ./run run -p \"2 4 8 -> 24\"        one question\n"
       "  ./run run                          a chat\n"
       "  ./run run YOUR_MODEL               any Llama or Qwen2 model: a folder with config.json, or a GGUF file\n"
-      "  ./run --help                       everything else\n",
-      right, asked);
+      "  ./run --help                       everything else\n";
 }
 
 Result<int> run_demo(const DemoOptions& options) {
@@ -69,7 +78,8 @@ Result<int> run_demo(const DemoOptions& options) {
   engine_options.cache_type = DType::F32;  // as it was trained
   Engine engine(*m->model, *m->pool, *m->kernels, engine_options);
   catch_interrupts();
-  put(introduction(*m));
+  const bool bundled = options.model.empty();
+  put(introduction(*m, bundled));
   int right = 0;
   for (const char* question : kQuestions) {
     RAISON_ASSIGN(const CountdownProblem problem, parse_countdown_problem(question));
@@ -80,7 +90,7 @@ Result<int> run_demo(const DemoOptions& options) {
     right += verdict == "verifier: right";
     put(verdict + "\n\n");
   }
-  put(closing(right, kQuestions.size()));
+  put(closing(right, kQuestions.size(), bundled));
   return 0;
 }
 

@@ -41,6 +41,11 @@ std::string table(const CountdownReport& r) {
 }
 
 Result<int> run_eval(const EvalOptions& options) {
+  // Before the work, so that none is lost on a name that can't be written.
+  std::unique_ptr<AtomicFile> json_file;
+  if (!options.json.empty()) {
+    RAISON_ASSIGN(json_file, AtomicFile::create(options.json));
+  }
   RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads));
   CountdownEvalOptions eval;
   eval.sampled = options.samples;
@@ -63,7 +68,9 @@ Result<int> run_eval(const EvalOptions& options) {
     j["seed"] = options.seed;
     j["cache_type"] = options.cache_type;
     j["kernels"] = m->kernels->name;
-    RAISON_RETURN_IF_ERROR(write_file_atomic(options.json, j.dump(2) + "\n"));
+    const std::string text = j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    RAISON_RETURN_IF_ERROR(json_file->append(text.data(), text.size()));
+    RAISON_RETURN_IF_ERROR(json_file->commit());
   }
   return 0;
 }

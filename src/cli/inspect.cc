@@ -90,7 +90,7 @@ nlohmann::ordered_json inspection_json(const Inspection& i) {
   j["name"] = i.name;
   j["architecture"] = i.architecture;
   j["hf_class"] = i.hf_class;
-  j["supported"] = i.info.has_value();
+  j["supported"] = i.info.has_value() && i.unsupported.empty();
   if (!i.unsupported.empty()) j["unsupported"] = i.unsupported;
   j["parameters"] = i.parameters;
   j["tensor_types"] = nlohmann::ordered_json::array();

@@ -66,13 +66,19 @@ void count_types(const TensorSource& source, Inspection* out) {
   std::stable_sort(out->types.begin(), out->types.end(), [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
 }
 
+// The first tensor that loading would refuse for its type, or null.
+const TensorInfo* uncomputable(const TensorSource& source) {
+  for (const TensorInfo& t : source.tensors())
+    if (!t.known_type || (t.type != DType::F32 && t.type != DType::F16 && t.type != DType::BF16 && t.type != DType::Q8_0))
+      return &t;
+  return nullptr;
+}
+
 // Matrices lie in panels of 16 rows (tensor/packed.h), everything else as fp32.
 uint64_t memory_of(const TensorSource& source) {
   uint64_t bytes = 0;
   for (const TensorInfo& t : source.tensors()) {
-    const bool packable =
-        t.known_type && (t.type == DType::F32 || t.type == DType::F16 || t.type == DType::BF16 || t.type == DType::Q8_0);
-    if (t.shape.size() == 2 && packable)
+    if (t.shape.size() == 2)
       bytes += static_cast<uint64_t>(panel_count(t.shape[0]) * panel_bytes(t.type, t.shape[1]));
     else
       bytes += 4 * static_cast<uint64_t>(t.elements());
@@ -150,7 +156,10 @@ Result<Inspection> inspect_model(const std::string& path) {
     out.architecture = info->architecture;
     out.hf_class = info->hf_class;
     if (info->parameters > 0) out.parameters = info->parameters;
-    out.memory_bytes = memory_of(*files.tensors);
+    if (const TensorInfo* t = uncomputable(*files.tensors))
+      out.unsupported = fmt::format("tensor {} is of type {}; F32, F16, BF16 and Q8_0 can be computed with", t->name, t->type_name);
+    else
+      out.memory_bytes = memory_of(*files.tensors);
   } else {
     out.unsupported = info.message();
   }
@@ -176,9 +185,15 @@ bool is_gguf(const std::string& path) {
 std::pair<std::string, std::string> honest_name(const std::string& architecture, const ModelInfo* info, int64_t parameters,
                                                 bool r1_markers) {
   std::string name = fmt::format("{} {}", family_name(architecture), short_count(parameters));
+  bool published = false;
   if (info)
     for (const Known& k : kKnown)
-      if (k.architecture == architecture && k.layers == info->layers && k.hidden == info->hidden) name = k.name;
+      if (k.architecture == architecture && k.layers == info->layers && k.hidden == info->hidden) {
+        name = k.name;
+        published = true;
+      }
+  // Markers alone make no distill: any tokenizer may carry them.
+  if (r1_markers && !published) return {fmt::format("{} with DeepSeek-R1's turn markers", name), ""};
   const bool dense = architecture == "llama" || architecture == "qwen2" || architecture == "qwen3";
   if (r1_markers && dense)
     return {fmt::format("{} with DeepSeek-R1's turn markers: an R1 distill", name),

@@ -16,6 +16,7 @@ namespace raison::cli {
 namespace {
 
 std::string one_line(std::string text) {
+  text = terminal_safe(text);
   for (char& c : text)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   while (!text.empty() && (text.back() == ' ' || text.back() == '.')) text.pop_back();

@@ -18,7 +18,14 @@ Result<nlohmann::ordered_json> read_messages(const std::string& path) {
   TextInput input;
   input.file = path;
   RAISON_ASSIGN(const std::string text, read_text(input));
-  auto parsed = nlohmann::ordered_json::parse(text, nullptr, false);
+  constexpr int kMaxDepth = 256;  // what walks the messages recurses
+  bool too_deep = false;
+  const auto shallow = [&](int depth, nlohmann::ordered_json::parse_event_t, nlohmann::ordered_json&) {
+    too_deep = too_deep || depth > kMaxDepth;
+    return !too_deep;
+  };
+  auto parsed = nlohmann::ordered_json::parse(text, shallow, false);
+  if (too_deep) return error("{}: JSON nested more than {} deep", path, kMaxDepth);
   if (parsed.is_discarded()) return error("{}: not valid JSON", path);
   if (parsed.is_object() && parsed.contains("messages")) parsed = nlohmann::ordered_json(parsed["messages"]);
   if (!parsed.is_array()) return error("{}: should be a list of messages [{{\"role\": ..., \"content\": ...}}]", path);
@@ -41,7 +48,7 @@ Result<int> run_render(const RenderOptions& options) {
     messages.push_back({{"role", "user"}, {"content", lossy_utf8(prompt)}});
   }
   RAISON_ASSIGN(const std::string prompt, text.render(messages, !options.no_generation_prompt));
-  put(prompt);
+  put(stdout_is_terminal() ? terminal_safe(prompt) : prompt);
   // A shell's prompt should not follow on the same line; in a pipe the bytes stay exactly the template's.
   if (stdout_is_terminal() && (prompt.empty() || prompt.back() != '\n')) put("\n");
   return 0;

@@ -123,6 +123,7 @@ Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std
   job.stop_ids = stop_ids;
   const auto start = Clock::now();
   const double prompt_before = engine.prefill_seconds(), decode_before = engine.decode_seconds();
+  const int64_t computed_before = engine.prefill_tokens();
   RAISON_ASSIGN(const uint64_t id, engine.submit(std::move(job)));
 
   Reply reply;
@@ -169,6 +170,8 @@ Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std
   reply.seconds = seconds_since(start);
   reply.prompt_seconds = engine.prefill_seconds() - prompt_before;
   reply.decode_seconds = engine.decode_seconds() - decode_before;
+  reply.prompt_computed = engine.prefill_tokens() - computed_before;
+  if (request.sampling.temperature != 0) reply.seed = request.sampling.seed;
   reply.context_full = reply.finish == FinishReason::Length &&
                        reply.prompt_tokens + static_cast<int64_t>(reply.tokens.size()) >= engine.context();
   return reply;
@@ -183,7 +186,7 @@ std::string stats_line(const Reply& reply) {
   // The first token comes with the prompt's pass; the others are decoded one by one.
   std::string line =
       fmt::format("prompt {}, {} · reply {}, {} · {:.2f} s", counted(reply.prompt_tokens, "token"),
-                  rate(static_cast<double>(reply.prompt_tokens), reply.prompt_seconds), counted(made, "token"),
+                  rate(static_cast<double>(reply.prompt_computed), reply.prompt_seconds), counted(made, "token"),
                   made > 1 ? rate(static_cast<double>(made - 1), reply.decode_seconds) : "- tokens/s", reply.seconds);
   if (reply.finish == FinishReason::Cancelled) line += " · interrupted";
   if (reply.context_full) {
@@ -191,6 +194,7 @@ std::string stats_line(const Reply& reply) {
   } else if (reply.finish == FinishReason::Length) {
     line += " · cut off by max-tokens";
   }
+  if (reply.seed) line += fmt::format(" · seed {}", *reply.seed);
   return line;
 }
 

@@ -1,6 +1,7 @@
 // One reply: tokens from the engine become text on the console as they come, thoughts told apart by token id.
 #pragma once
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ struct Reply {
   double prompt_seconds = 0, decode_seconds = 0;  // the engine's own clock
   bool thought_open = false;                      // the reply ended within its thought
   bool context_full = false;
+  int64_t prompt_computed = 0;   // prompt tokens that went through the model: all, unless the reply was stopped before
+  std::optional<uint64_t> seed;  // of what was drawn; none if greedy
 };
 
 // Prints text as it comes. On a terminal thoughts are dimmed and closed by "thought N tokens · T s"; elsewhere they stand
@@ -71,7 +74,7 @@ Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std
 
 // "thought 12 tokens · 0.3 s", and that it did not end if so.
 std::string thought_line(int64_t tokens, double seconds, bool open);
-// "prompt 12 tokens, 345.6 tokens/s · reply 45 tokens, 78.9 tokens/s · 0.62 s"
+// "prompt 12 tokens, 345.6 tokens/s · reply 45 tokens, 78.9 tokens/s · 0.62 s · seed 7"
 std::string stats_line(const Reply& reply);
 
 }  // namespace raison::cli

@@ -35,21 +35,23 @@ Result<int> answer_once(LoadedModel& m, Engine& engine, const RunOptions& option
   messages.push_back({{"role", "user"}, {"content", lossy_utf8(prompt)}});
   RAISON_ASSIGN(const ResolvedSampling sampling, resolve_sampling(options.sampling, m.files.generation));
   ReplyRequest request;
+  request.trim = !options.raw && m.text.chat_template;
+  if (request.trim && prompt.find_first_not_of(" \t\r\n") == std::string::npos)
+    return error("the question is empty; give it with -p or -f, or on standard input");
   RAISON_ASSIGN(request.prompt, prompt_tokens(m.text, messages, prompt, options.raw));
   request.sampling = sampling.params;
   request.stop = options.sampling.stop;
   request.max_tokens = sampling.max_tokens;
-  request.trim = !options.raw && m.text.chat_template;
+  if (!options.system.empty() && (options.raw || !m.text.chat_template))
+    note("raison: note: --system has no use without a chat template");
   if (!options.raw && !m.text.chat_template)
     note("raison: note: the model has no chat template: it continues the text as it stands");
   catch_interrupts();
   RAISON_ASSIGN(const Reply reply, stream_reply(*m.text.tokenizer, engine, m.text.stop_ids, request));
   if (!output_status().ok()) return 1;  // main says why
-  std::string line = stats_line(reply);
-  if (sampling.params.temperature != 0) line += fmt::format(" · seed {}", sampling.params.seed);
   if (reply.thought_tokens > 0 && !stdout_is_terminal())
     note(thought_line(reply.thought_tokens, reply.thought_seconds, reply.thought_open));
-  note(line);
+  note(stats_line(reply));
   return reply.finish == FinishReason::Cancelled ? 130 : 0;
 }
 

@@ -44,15 +44,7 @@ std::optional<double> parse_real(const std::string& text) {
   return value;
 }
 
-std::optional<uint64_t> parse_whole(const std::string& text) {
-  if (text.empty() || text.size() > 19) return std::nullopt;
-  uint64_t value = 0;
-  for (char c : text) {
-    if (c < '0' || c > '9') return std::nullopt;
-    value = value * 10 + static_cast<uint64_t>(c - '0');
-  }
-  return value;
-}
+constexpr int64_t kMostTokens = int64_t{1} << 40;
 
 uint64_t drawn_seed() {
   std::random_device device;  // only to pick a seed, which the stats line shows
@@ -67,7 +59,7 @@ void SamplingOptions::add_to(CLI::App* command) {
     command->add_option(std::string("--") + s.name, this->*s.field, s.help)->type_name("X")->group(group);
   for (const IntegerSetting& s : kIntegers)
     command->add_option(std::string("--") + s.name, this->*s.field, s.help)
-        ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+        ->check(CLI::Range(int64_t{0}, kMostTokens))
         ->type_name("N")
         ->group(group);
   command->add_option("--seed", seed, "Seed of the random numbers (default: a new one each time, shown at the end)")
@@ -101,12 +93,13 @@ Status SamplingOptions::set(const std::string& key, const std::string& value) {
   const auto whole = parse_whole(value);
   for (const IntegerSetting& s : kIntegers)
     if (key == s.name) {
-      if (!whole) return error("{} needs a whole number from 0, not \"{}\"", key, value);
+      if (!whole || *whole > static_cast<uint64_t>(kMostTokens))
+        return error("{} needs a whole number from 0 to {}, not \"{}\"", key, kMostTokens, value);
       changed.*s.field = static_cast<int64_t>(*whole);
       found = true;
     }
   if (key == "seed") {
-    if (!whole) return error("seed needs a whole number from 0, not \"{}\"", value);
+    if (!whole) return error("seed needs a whole number from 0 to {}, not \"{}\"", UINT64_MAX, value);
     changed.seed = whole;
     found = true;
   }

@@ -38,7 +38,8 @@ Result<int> run_tokenize(const TokenizeOptions& options) {
     RAISON_ASSIGN(const std::vector<int32_t> ids, parse_token_list(options.decode, "--decode"));
     RAISON_ASSIGN(const TextSide text, load_text_side(path));
     RAISON_RETURN_IF_ERROR(check_tokens(ids, text.tokenizer->vocab_size()));
-    put(text.tokenizer->decode(ids, options.no_special) + "\n");
+    const std::string decoded = text.tokenizer->decode(ids, options.no_special);
+    put((stdout_is_terminal() ? terminal_safe(decoded) : decoded) + "\n");
     return 0;
   }
   RAISON_ASSIGN(const TextSide text, load_text_side(path));

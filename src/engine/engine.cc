@@ -172,7 +172,7 @@ Result<uint64_t> Engine::submit(Request request) {
   auto s = std::make_unique<Impl::Sequence>();
   s->id = impl_->next_id++;
   s->tokens = request.prompt;
-  s->limit = request.max_tokens > 0 ? std::min(length + request.max_tokens, impl_->context) : impl_->context;
+  s->limit = request.max_tokens > 0 ? length + std::min(request.max_tokens, impl_->context - length) : impl_->context;
   s->pages = impl_->cache.sequence();
   s->request = std::move(request);
   const uint64_t id = s->id;

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <filesystem>
 
 #include "io/printable.h"
 
@@ -139,7 +140,11 @@ Result<ModelFiles> ModelFiles::open(const std::string& path, bool load_weights) 
     }
     return m;
   }
-  if (!is_file(path)) return error("{}: no such file or folder", path);
+  if (!is_file(path)) {
+    std::error_code ec;
+    if (std::filesystem::exists(path, ec)) return error("{}: is neither a folder nor a regular file", path);
+    return error("{}: no such file or folder", path);
+  }
   auto gguf = GgufFile::open(path);
   if (!gguf.ok()) return gguf.error();
   m.format = Format::Gguf;

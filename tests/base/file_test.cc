@@ -12,6 +12,8 @@
 #include <fstream>
 #include <vector>
 
+#include "testing/temp_dir.h"
+
 namespace raison {
 namespace {
 namespace fs = std::filesystem;
@@ -150,6 +152,23 @@ TEST_F(FileTest, MapsWholeFiles) {
   const auto empty = MappedFile::open(path("empty"));
   ASSERT_TRUE(empty.ok());
   EXPECT_EQ((*empty)->size(), 0u);
+}
+
+// A rename into place must not turn a device, a pipe or a link into a file.
+TEST_F(FileTest, AtomicWritesReplaceRegularFilesOnly) {
+  const testing::TempDir dir;
+  dir.write("target", "old");
+  ASSERT_EQ(symlink((dir / "target").c_str(), (dir / "link").c_str()), 0);
+  ASSERT_TRUE(write_file_atomic(dir / "link", "new").ok());
+  EXPECT_EQ(*read_file(dir / "target"), "new");
+  char where[8] = {};
+  EXPECT_GT(readlink((dir / "link").c_str(), where, sizeof where), 0) << "the link is gone";
+  ASSERT_EQ(mkfifo((dir / "pipe").c_str(), 0600), 0);
+  for (const std::string& path : {dir / "pipe", dir.path()}) {
+    const Status refused = write_file_atomic(path, "x");
+    ASSERT_FALSE(refused.ok());
+    EXPECT_NE(refused.message().find(path), std::string::npos);
+  }
 }
 
 }  // namespace

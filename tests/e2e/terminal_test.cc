@@ -1,5 +1,9 @@
 // `raison run` on a terminal: the chat, dimmed thoughts, Ctrl+C.
+#include <filesystem>
+#include <fstream>
+
 #include "e2e/cli_fixture.h"
+#include "testing/temp_dir.h"
 
 namespace raison::testing {
 namespace {
@@ -60,7 +64,7 @@ TEST_F(OnTerminal, KeysTypedDuringAReplyAreKept) {
   ASSERT_TRUE(t.wait_for("> ")) << t.seen();
   t.type("Once upon a time\r/set seed 41\r\x04");
   EXPECT_TRUE(t.wait_for("reply 300 tokens")) << t.seen();
-  EXPECT_TRUE(t.wait_for("seed 41")) << t.seen();
+  EXPECT_TRUE(t.wait_for("greedy")) << t.seen();  // what /set answers
   EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
 }
 
@@ -144,6 +148,56 @@ TEST_F(OnTerminal, DumbTerminalsGetPlainText) {
   Terminal t(chat({golden_model("qwen2"), "-p", "Hello", "--temp", "0", "--max-tokens", "5"}), s);
   EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
   EXPECT_EQ(t.seen().find('\033'), std::string::npos) << t.seen();
+}
+
+TEST_F(OnTerminal, ASignalInAThoughtLeavesPlainStyle) {
+  Terminal t(chat({golden_model("qwen2"), "-p", "Hello", "--temp", "0", "--ctx", "500"}), settings());
+  ASSERT_TRUE(t.wait_for("\033[2m")) << t.seen();
+  t.signal(SIGTERM);
+  const int code = t.wait_for_end();
+  EXPECT_TRUE(code == 128 + SIGTERM || code == 0) << code;  // a fast machine may be done
+  EXPECT_GT(t.seen().rfind("\033[0m") + 1, t.seen().rfind("\033[2m") + 1) << t.seen();
+}
+
+TEST_F(OnTerminal, SettingsKeepTheirBounds) {
+  Terminal t(chat({stories()}), settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("/set max-tokens 9223372036854775807\r");
+  EXPECT_TRUE(t.wait_for("needs a whole number from 0 to 1099511627776")) << t.seen();
+  t.type("/set max-tokens 9999999999999999999\r");
+  EXPECT_TRUE(t.wait_for("needs a whole number from 0 to 1099511627776")) << t.seen();
+  t.type("/set seed 18446744073709551615\r");
+  EXPECT_TRUE(t.wait_for(", seed 18446744073709551615")) << t.seen();
+  t.type("/set seed 18446744073709551616\r");
+  EXPECT_TRUE(t.wait_for("needs a whole number from 0 to 18446744073709551615")) << t.seen();
+}
+
+// A narrower window, and the terminal back after others had it: the line under the cursor stays usable.
+TEST_F(OnTerminal, EditsOnAfterAResizeAndAStop) {
+  Terminal t(chat({stories()}), settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("/set see");
+  ASSERT_TRUE(t.wait_for("/set see")) << t.seen();
+  t.resize(24, 40);
+  ASSERT_TRUE(t.wait_for("/set see")) << "drawn anew: " << t.seen();
+  t.signal(SIGSTOP);
+  usleep(100000);
+  t.signal(SIGCONT);
+  ASSERT_TRUE(t.wait_for("/set see")) << "drawn anew: " << t.seen();
+  t.type("d 77\r");
+  EXPECT_TRUE(t.wait_for(", seed 77")) << t.seen();
+  t.type("\x04");
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+}
+
+TEST_F(OnTerminal, TemplatesSendNoEscapes) {
+  const TempDir dir;
+  std::filesystem::copy(golden_model("qwen2"), dir / "m", std::filesystem::copy_options::recursive);
+  std::ofstream(dir / "m/chat_template.jinja") << "{{ '\x1b]0;owned\x07' }}{{ messages[0]['content'] }}";
+  Terminal t({RAISON_BINARY, "render", dir / "m", "-p", "Hello"}, settings());
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+  EXPECT_NE(t.seen().find("]0;ownedHello"), std::string::npos) << t.seen();
+  EXPECT_EQ(t.seen().find('\x1b'), std::string::npos);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -147,6 +148,10 @@ class Terminal {
     return code_;
   }
   const std::string& seen() const { return seen_; }
+  void resize(unsigned short rows, unsigned short columns) {
+    const winsize size = {rows, columns, 0, 0};
+    ioctl(fd_, TIOCSWINSZ, &size);
+  }
   void signal(int number) { kill(child_, number); }
   // The terminal's line mode, echo and signals, as its next user finds them.
   std::string modes() const {
