@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "io/safetensors.h"
 #include "train/hash.h"
+#include "train/run_folder.h"
 
 namespace raison {
 namespace {
@@ -30,7 +31,7 @@ int64_t step_of(const std::string& name) {
 
 std::string hex(uint64_t v) { return fmt::format("{:016x}", v); }
 
-Status write_weights(const std::string& path, const ParameterStore& parameters) {
+Status write_parameters(const std::string& path, const ParameterStore& parameters) {
   std::vector<std::vector<float>> rows;
   std::vector<TensorToWrite> tensors;
   for (const auto& p : parameters.all()) rows.push_back(p->to_row_major());
@@ -175,6 +176,32 @@ Result<std::vector<Loaded>> load_all(const std::string& path, const ParameterSto
   return out;
 }
 
+Status write_files(const std::string& folder, const TrainState& state, const ParameterStore& parameters,
+                   const AdamW& optimizer) {
+  std::error_code ec;
+  if (!fs::create_directory(folder, ec)) return error("{}: cannot create the folder: {}", folder, ec.message());
+  RAISON_RETURN_IF_ERROR(write_parameters(folder + "/" + kFiles[0], parameters));
+  RAISON_RETURN_IF_ERROR(write_moments(folder + "/" + kFiles[1], parameters, optimizer));
+  RAISON_ASSIGN(const Json j, state_json(folder, state));
+  RAISON_RETURN_IF_ERROR(write_file_atomic(folder + "/state.json", j.dump(1) + "\n"));
+  return sync_directory(folder);
+}
+
+Status put_in_place(const std::string& dir, const std::string& temp, const std::string& name) {
+  const std::string path = dir + "/" + name;
+  std::error_code ec;
+  if (fs::exists(path, ec)) {  // the same bits again
+    const std::string old = dir + "/.removing-" + name;
+    fs::remove_all(old, ec);
+    fs::rename(path, old, ec);
+    if (ec) return error("{}: cannot replace: {}", path, ec.message());
+    fs::remove_all(old, ec);
+  }
+  fs::rename(temp, path, ec);
+  if (ec) return error("{}: cannot rename to {}: {}", temp, path, ec.message());
+  return sync_directory(dir);
+}
+
 }  // namespace
 
 std::vector<std::string> list_checkpoints(const std::string& dir) {
@@ -200,15 +227,28 @@ void clean_checkpoints(const std::string& dir) {
   for (const auto& p : rubbish) fs::remove_all(p, ec);
 }
 
-Status prune_checkpoints(const std::string& dir, int64_t keep) {
-  const auto all = list_checkpoints(dir);
-  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+Result<std::string> set_checkpoint_aside(const std::string& path) {
+  const fs::path from(path);
+  fs::path to = from.parent_path() / ("damaged-" + from.filename().string());
+  std::error_code ec;
+  for (int n = 2; fs::exists(to, ec); ++n) to = from.parent_path() / fmt::format("damaged-{}.{}", from.filename().string(), n);
+  fs::rename(from, to, ec);
+  if (ec) return error("{}: cannot rename the damaged checkpoint: {}", path, ec.message());
+  RAISON_RETURN_IF_ERROR(sync_directory(from.parent_path().string()));
+  return to.string();
+}
+
+Status prune_checkpoints(const std::string& dir, int64_t keep, int64_t newest) {
+  std::vector<std::string> older;
+  for (const std::string& path : list_checkpoints(dir))
+    if (step_of(fs::path(path).filename().string()) < newest) older.push_back(path);
+  for (size_t i = 0; i + static_cast<size_t>(keep) <= older.size(); ++i) {
     // Renamed first: a folder named step-N is whole at every moment.
-    const fs::path doomed = fs::path(dir) / (".removing-" + fs::path(all[i]).filename().string());
+    const fs::path doomed = fs::path(dir) / (".removing-" + fs::path(older[i]).filename().string());
     std::error_code ec;
-    fs::rename(all[i], doomed, ec);
+    fs::rename(older[i], doomed, ec);
     if (!ec) fs::remove_all(doomed, ec);
-    if (ec) return error("{}: cannot remove: {}", all[i], ec.message());
+    if (ec) return error("{}: cannot remove: {}", older[i], ec.message());
   }
   return {};
 }
@@ -216,27 +256,20 @@ Status prune_checkpoints(const std::string& dir, int64_t keep) {
 Status write_checkpoint(const std::string& dir, const TrainState& state, const ParameterStore& parameters,
                         const AdamW& optimizer) {
   const std::string name = fmt::format("step-{:06d}", state.step);
-  const std::string temp = dir + "/.writing-" + name, path = dir + "/" + name;
+  const std::string temp = dir + "/.writing-" + name;
   std::error_code ec;
-  fs::create_directories(dir, ec);
-  if (ec) return error("{}: cannot create the folder: {}", dir, ec.message());
   fs::remove_all(temp, ec);
-  if (!fs::create_directory(temp, ec)) return error("{}: cannot create the folder: {}", temp, ec.message());
-  RAISON_RETURN_IF_ERROR(write_weights(temp + "/" + kFiles[0], parameters));
-  RAISON_RETURN_IF_ERROR(write_moments(temp + "/" + kFiles[1], parameters, optimizer));
-  RAISON_ASSIGN(const Json j, state_json(temp, state));
-  RAISON_RETURN_IF_ERROR(write_file_atomic(temp + "/state.json", j.dump(1) + "\n"));
-  RAISON_RETURN_IF_ERROR(sync_directory(temp));
-  if (fs::exists(path, ec)) {  // a damaged one of this step, or the same bits again
-    const std::string old = dir + "/.removing-" + name;
-    fs::remove_all(old, ec);
-    fs::rename(path, old, ec);
-    if (ec) return error("{}: cannot replace: {}", path, ec.message());
-    fs::remove_all(old, ec);
-  }
-  fs::rename(temp, path, ec);
-  if (ec) return error("{}: cannot rename to {}: {}", temp, path, ec.message());
-  return sync_directory(dir);
+  const auto written = [&]() -> Status {
+    RAISON_RETURN_IF_ERROR(create_folders(dir));
+    RAISON_RETURN_IF_ERROR(write_files(temp, state, parameters, optimizer));
+    return put_in_place(dir, temp, name);
+  };
+  Status status = error("{}: out of memory", temp);
+  try {
+    status = written();
+  } catch (const std::bad_alloc&) {}
+  if (!status.ok()) fs::remove_all(temp, ec);  // on a full disk it would only keep the disk full
+  return status;
 }
 
 Result<TrainState> read_checkpoint_state(const std::string& path) {

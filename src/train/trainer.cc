@@ -91,21 +91,31 @@ Status TrainSession::Impl::prepare(Resume resume) {
   return metrics.open(recipe.out + "/metrics.jsonl", metrics_bytes);
 }
 
-// The newest checkpoint that is whole. A damaged one is named and passed over; a changed recipe or changed data is an error.
+// The newest checkpoint that is whole; a changed recipe or changed data is an error. Damaged ones that are newer are named and
+// set aside, lest they count among those that are kept while good ones are removed.
 Status TrainSession::Impl::find_checkpoint(Resume resume, uint64_t* metrics_bytes) {
   clean_checkpoints(recipe.checkpoint_dir);
   const auto all = list_checkpoints(recipe.checkpoint_dir);
   if (resume == Resume::Never && !all.empty())
     return error("{}: holds checkpoints of an earlier run; resume it, or name another folder (out)", recipe.checkpoint_dir);
-  std::string first_fault;
+  std::vector<std::pair<std::string, std::string>> damaged;  // path, what is wrong
   for (size_t i = all.size(); i-- > 0;) {
     auto state = read_checkpoint_state(all[i]);
-    if (state.ok()) return adopt(all[i], metrics_bytes);
-    if (first_fault.empty()) first_fault = state.message();
-    notice(fmt::format("{}; {}", state.message(), i > 0 ? "falling back to the one before" : "there is none before it"));
+    if (!state.ok()) {
+      damaged.emplace_back(all[i], state.message());
+      continue;
+    }
+    RAISON_RETURN_IF_ERROR(adopt(all[i], metrics_bytes));
+    for (const auto& [path, fault] : damaged) {
+      RAISON_ASSIGN(const std::string aside, set_checkpoint_aside(path));
+      notice(fmt::format("{}; set aside as {}, falling back to one before it", fault, fs::path(aside).filename().string()));
+    }
+    notice(fmt::format("resumed from {} at step {} of {}", all[i], step, recipe.steps));
+    return {};
   }
-  if (!first_fault.empty())
-    return error("{}: no checkpoint is readable ({}); remove the folder to begin anew", recipe.checkpoint_dir, first_fault);
+  if (!damaged.empty())
+    return error("{}: no checkpoint is readable ({}); remove the folder to begin anew", recipe.checkpoint_dir,
+                 damaged[0].second);
   if (resume == Resume::Require) return error("{}: holds no checkpoint to resume from", recipe.checkpoint_dir);
   return {};
 }
@@ -121,7 +131,6 @@ Status TrainSession::Impl::adopt(const std::string& path, uint64_t* metrics_byte
   step = checkpointed_step = state.step;
   tokens = state.tokens;
   *metrics_bytes = state.metrics_bytes;
-  notice(fmt::format("resumed from {} at step {} of {}", path, step, recipe.steps));
   return {};
 }
 
@@ -222,7 +231,7 @@ Status TrainSession::Impl::save() {
   RAISON_RETURN_IF_ERROR(write_checkpoint(recipe.checkpoint_dir, s, setup.model->parameters(), *optimizer));
   checkpointed_step = step;
   if (sinks.checkpoint) sinks.checkpoint(fmt::format("{}/step-{:06d}", recipe.checkpoint_dir, step));
-  return prune_checkpoints(recipe.checkpoint_dir, recipe.keep_last);
+  return prune_checkpoints(recipe.checkpoint_dir, recipe.keep_last, step);
 }
 
 TrainSession::TrainSession(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

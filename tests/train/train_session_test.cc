@@ -2,6 +2,8 @@
 #include "train/trainer.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include <cstring>
 #include <filesystem>
@@ -207,9 +209,47 @@ TEST(TrainSession, DamagedCheckpointsAreNamedAndPassedOver) {
       EXPECT_NE(notices[0].find("step-000015"), std::string::npos) << notices[0];
       EXPECT_NE(notices[0].find("falling back"), std::string::npos) << notices[0];
       EXPECT_EQ(notices[0].find('\n'), std::string::npos);
+      EXPECT_NE(notices[0].find("set aside as damaged-step-000015"), std::string::npos) << notices[0];
+      EXPECT_TRUE(fs::exists(r.checkpoint_dir + "/damaged-step-000015"));
       ASSERT_TRUE(s->run().ok());
       EXPECT_TRUE(same(want, weights_of(s->model()))) << file << how;
     }
+}
+
+// A damaged newer checkpoint must not count among the ones kept: the good ones would be pruned away.
+TEST(TrainSession, PruningKeepsAGoodCheckpointWhenANewerOneIsDamaged) {
+  TempDir dir;
+  const auto want = run_until(tiny_recipe(dir, "whole", 20), 20);
+  Recipe r = tiny_recipe(dir, "run", 20);
+  r.checkpoint_every = 5;
+  run_until(r, 15);  // leaves steps 10 and 15
+  damage(r.checkpoint_dir + "/step-000015/model.safetensors", 300);
+  r.keep_last = 1;
+  run_until(r, 12);  // falls back to 10, stops and saves at 12
+  ASSERT_EQ(list_checkpoints(r.checkpoint_dir), std::vector<std::string>{r.checkpoint_dir + "/step-000012"});
+  ThreadPool pool(1);
+  auto s = start(r, pool, {}, Resume::Require);
+  ASSERT_TRUE(s);
+  EXPECT_EQ(s->steps_done(), 12);
+  ASSERT_TRUE(s->run().ok());
+  EXPECT_TRUE(same(want, weights_of(s->model())));
+}
+
+TEST(Checkpoint, PruningNeverRemovesTheOneJustWritten) {
+  TempDir dir;
+  for (const char* name : {"step-000003", "step-000005", "step-000009", "step-000011", "damaged-step-000008"})
+    fs::create_directories(dir / name);
+  ASSERT_TRUE(prune_checkpoints(dir.path(), 1, 5).ok());
+  EXPECT_FALSE(fs::exists(dir / "step-000003"));
+  for (const char* name : {"step-000005", "step-000009", "step-000011", "damaged-step-000008"})
+    EXPECT_TRUE(fs::exists(dir / name)) << name;
+  auto again = set_checkpoint_aside(dir / "step-000009");
+  ASSERT_TRUE(again.ok()) << again.message();
+  EXPECT_EQ(*again, dir / "damaged-step-000009");
+  fs::create_directories(dir / "step-000009");
+  again = set_checkpoint_aside(dir / "step-000009");
+  ASSERT_TRUE(again.ok()) << again.message();
+  EXPECT_EQ(*again, dir / "damaged-step-000009.2");
 }
 
 TEST(TrainSession, RefusesWhatWouldNotContinueTheRun) {
@@ -281,6 +321,43 @@ TEST(TrainSession, AnExplodingRunStopsAndKeepsItsCheckpoint) {
   EXPECT_NE(end.message().find("step 2"), std::string::npos) << end.message();
   EXPECT_EQ(list_checkpoints(r.checkpoint_dir).size(), 1u);
   ASSERT_TRUE(start(r, pool, {}, Resume::Require));
+}
+
+rlimit file_size_limit(rlim_t bytes) {
+  rlimit before;
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit now = {bytes, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &now);
+  return before;
+}
+
+// A disk that takes no more: one line, the checkpoint before it whole, and nothing half written that would fill it further.
+TEST(TrainSession, AFullDiskLeavesTheEarlierCheckpointWhole) {
+  TempDir dir;
+  ThreadPool pool(1);
+  Recipe r = tiny_recipe(dir, "run", 20);
+  const auto want = run_until(tiny_recipe(dir, "whole", 20), 20);
+  auto s = start(r, pool);
+  ASSERT_TRUE(s);
+  ASSERT_TRUE(s->step().ok());
+  ASSERT_TRUE(s->checkpoint().ok());
+  ASSERT_TRUE(s->step().ok());
+  const auto bytes = fs::file_size(r.checkpoint_dir + "/step-000001/model.safetensors");
+  const auto before_handler = signal(SIGXFSZ, SIG_IGN);
+  for (const size_t limit : {size_t{1000}, bytes / 2, bytes + 100}) {  // the weights fail; the moments fail
+    const rlimit before = file_size_limit(limit);
+    const Status saved = s->checkpoint();
+    setrlimit(RLIMIT_FSIZE, &before);
+    ASSERT_FALSE(saved.ok()) << limit;
+    EXPECT_NE(saved.message().find("step-000002"), std::string::npos) << saved.message();
+    EXPECT_NE(saved.message().find("File too large"), std::string::npos) << saved.message();
+    EXPECT_EQ(saved.message().find('\n'), std::string::npos);
+    EXPECT_EQ(std::distance(fs::directory_iterator(r.checkpoint_dir), fs::directory_iterator()), 1);
+    EXPECT_TRUE(read_checkpoint_state(r.checkpoint_dir + "/step-000001").ok());
+  }
+  signal(SIGXFSZ, before_handler);
+  s.reset();
+  EXPECT_TRUE(same(want, run_until(r, 20)));
 }
 
 // Accumulating the micro-batches of one step weighs every token alike: the same loss, and gradients that differ by rounding only.
