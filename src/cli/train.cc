@@ -8,7 +8,6 @@
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/console.h"
-#include "cli/recipe_overrides.h"
 #include "train/trainer.h"
 
 namespace raison::cli {
@@ -56,9 +55,8 @@ class Progress {
 };
 
 Result<Recipe> load_recipe(const TrainOptions& options) {
-  RAISON_ASSIGN(std::string text, read_file(options.recipe, size_t{16} << 20));
-  RAISON_ASSIGN(text, override_recipe(text, options.settings, options.recipe));
-  RAISON_ASSIGN(Recipe recipe, parse_recipe(text, options.recipe));
+  RAISON_ASSIGN(const std::string text, read_file(options.recipe, size_t{16} << 20));
+  RAISON_ASSIGN(Recipe recipe, parse_recipe(text, options.recipe, options.settings));
   if (!options.out.empty()) {
     // The checkpoints move with the run's folder unless the recipe puts them somewhere of its own.
     if (recipe.checkpoint_dir == recipe.out + "/checkpoints") recipe.checkpoint_dir = options.out + "/checkpoints";

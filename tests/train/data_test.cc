@@ -144,6 +144,23 @@ INSTANTIATE_TEST_SUITE_P(
                       BadLine{"WeightString", "{\"text\": \"a b\", \"weight\": \"2\"}", "`weight`"}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
 
+TEST(Jsonl, DeepNestingIsRefused) {
+  for (const char* brackets : {"[]", "{}"}) {
+    const std::string open = brackets[0] == '[' ? "[" : "{\"a\":", close(1, brackets[1]);
+    std::string deep, end;
+    for (int i = 0; i < 100000; ++i) {
+      deep += open;
+      end += close;
+    }
+    for (const std::string& line : {"{\"text\": \"a\", \"x\": " + deep + "1" + end + "}", deep}) {
+      const auto r = read("{\"text\": \"a b\"}\n" + line + "\n", sft());
+      ASSERT_FALSE(r.ok());
+      EXPECT_NE(r.message().find("data.jsonl:2: JSON nested more than 256 deep"), std::string::npos) << r.message();
+    }
+  }
+  EXPECT_TRUE(read("{\"text\": \"a b\", \"x\": \"\\\"" + std::string(500, '[') + "\"}\n", sft()).ok());  // in a string
+}
+
 TEST(Jsonl, OtherFaults) {
   EXPECT_FALSE(read_jsonl("/nonexistent.jsonl", codec(), sft()).ok());
   EXPECT_FALSE(read("\n \n", sft()).ok());  // nothing to learn

@@ -252,6 +252,16 @@ TEST(Checkpoint, PruningNeverRemovesTheOneJustWritten) {
   EXPECT_EQ(*again, dir / "damaged-step-000009.2");
 }
 
+TEST(Checkpoint, ADeeplyNestedStateIsDamaged) {
+  TempDir dir;
+  Recipe r = tiny_recipe(dir, "run", 6);
+  run_until(r, 6);
+  dir.write("run/checkpoints/step-000006/state.json", "{\"a\":" + std::string(200000, '[') + std::string(200000, ']') + "}");
+  const auto state = read_checkpoint_state(r.checkpoint_dir + "/step-000006");
+  ASSERT_FALSE(state.ok());
+  EXPECT_NE(state.message().find("nested more than 256 deep"), std::string::npos) << state.message();
+}
+
 TEST(TrainSession, RefusesWhatWouldNotContinueTheRun) {
   TempDir dir;
   ThreadPool pool(1);
