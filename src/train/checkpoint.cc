@@ -79,6 +79,7 @@ Result<Json> state_json(const std::string& folder, const TrainState& s) {
   j["metrics_bytes"] = s.metrics_bytes;
   j["data_cursor"] = s.data_cursor;
   j["recipe"] = s.recipe;
+  j["model"] = s.model;
   for (const char* name : kFiles) { RAISON_ASSIGN(j["files"][name], file_entry(folder + "/" + name)); }
   const std::string body = j.dump();
   j["check"] = hex(hash_bytes(body.data(), body.size()));
@@ -134,6 +135,7 @@ Result<TrainState> parse_state(const std::string& path) {
   RAISON_ASSIGN(s.data_fingerprint, hex_of(j, "data_fingerprint"));
   s.data_cursor = j.value("data_cursor", Json());
   s.recipe = j.value("recipe", Json());
+  s.model = j.value("model", Json());
   RAISON_RETURN_IF_ERROR(check_files(path, j));
   return s;
 }

@@ -21,6 +21,7 @@ struct TrainState {
   uint64_t metrics_bytes = 0;  // length of metrics.jsonl that belongs to this state
   nlohmann::ordered_json data_cursor;
   nlohmann::ordered_json recipe;  // recipe_json()
+  nlohmann::ordered_json model;   // model_identity()
 };
 
 // Complete checkpoints under `dir`, oldest first (paths). Temporary folders left by a killed run are not among them.

@@ -173,6 +173,8 @@ class RecordReader {
     for (const Json& t : tokens) {
       if (!t.is_number_integer() || t.get<int64_t>() < 0 || t.get<int64_t>() > INT32_MAX)
         return error("`tokens` must be a list of token ids");
+      if (codec_.vocab > 0 && t.get<int64_t>() >= codec_.vocab)
+        return error("`tokens` holds {}, outside of the model's vocabulary of {}", t.get<int64_t>(), codec_.vocab);
       s->tokens.push_back(t.get<int32_t>());
     }
     s->weights.assign(s->tokens.size(), 1.0f);
