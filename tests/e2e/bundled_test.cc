@@ -1,5 +1,6 @@
 // The bundled model: as good as its README says, and still what its recipe makes.
 #include <chrono>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "e2e/cli_fixture.h"
@@ -45,8 +46,8 @@ std::string first_lines(const std::string& text, int64_t n) {
 TEST(Bundled, TheFirstStepsOfItsRecipeAreThoseOfItsLog) {
   TempDir dir;
   const std::string log = dir / "run/metrics.jsonl";
-  const pid_t child = start_quietly(
-      {RAISON_BINARY, "train", "pretrain", RAISON_SOURCE_DIR "/recipes/countdown-base.toml", "--out", dir / "run", "--threads", "2"});
+  const pid_t child = start_quietly({RAISON_BINARY, "train", "pretrain", RAISON_SOURCE_DIR "/recipes/countdown-base.toml",
+                                     "--out", dir / "run", "--threads", "2"});
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(4);
   while (line_count(slurp(log)) < 60 && std::chrono::steady_clock::now() < deadline) usleep(20000);
   kill(child, SIGTERM);
@@ -55,6 +56,37 @@ TEST(Bundled, TheFirstStepsOfItsRecipeAreThoseOfItsLog) {
   const int64_t n = line_count(steps);
   ASSERT_GE(n, 60);
   EXPECT_EQ(steps, first_lines(timeless(kBundled + "/metrics.jsonl"), n));
+}
+
+// The recipe that explains every key also does what it says: it learns its six searches by heart.
+TEST(Bundled, TheExampleOfFineTuningLearnsItsRecords) {
+  TempDir dir;
+  const std::string records = RAISON_SOURCE_DIR "/recipes/sft-example.jsonl";
+  const RunResult r = raison({"train", "sft", RAISON_SOURCE_DIR "/recipes/sft-example.toml", "--out", dir / "run", "--set",
+                              "model.path=" + kBundled, "--set", "data.train=" + records});
+  ASSERT_EQ(r.code, 0) << r.err;
+  std::istringstream lines(slurp(records));
+  int learnt = 0;
+  for (std::string line; std::getline(lines, line); ++learnt) {
+    const auto messages = nlohmann::json::parse(line).at("messages");
+    const RunResult reply =
+        raison({"run", dir / "run/model", "-p", messages[0].at("content").get<std::string>(), "--temp", "0"});
+    ASSERT_EQ(reply.code, 0) << reply.err;
+    std::istringstream want(messages[1].at("content").get<std::string>()), got(reply.out);
+    const std::vector<std::string> a(std::istream_iterator<std::string>(want), {});
+    const std::vector<std::string> b(std::istream_iterator<std::string>(got), {});
+    EXPECT_EQ(a, b) << reply.out;
+  }
+  EXPECT_EQ(learnt, 6);
+}
+
+// Some minutes; the first steps, above, are the quick look.
+TEST(Bundled, SlowItsRecipeStillGivesItsBytes) {
+  RunSettings settings;
+  settings.env = {{"RAISON", RAISON_BINARY}};
+  settings.timeout_seconds = 3000;
+  const RunResult r = run_program({RAISON_SOURCE_DIR "/scripts/retrain_base"}, settings);
+  EXPECT_EQ(r.code, 0) << r.out << r.err;
 }
 
 }  // namespace

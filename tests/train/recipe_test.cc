@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
+#include <set>
 
 namespace raison {
 namespace {
@@ -176,6 +178,36 @@ TEST(Recipe, DeepNestingIsRefused) {
   ASSERT_TRUE(fine.ok()) << fine.message();
   EXPECT_EQ(fine->out, dots + "\"" + dots);
   EXPECT_EQ(fine->checkpoint_dir, dots);
+}
+
+TEST(Recipe, ThoseOfTheRepositoryAreRead) {
+  for (const char* name : {"countdown-base", "sft-example"}) {
+    const auto r = read_recipe(std::string(RAISON_SOURCE_DIR "/recipes/") + name + ".toml");
+    ASSERT_TRUE(r.ok()) << r.message();
+    EXPECT_EQ(r->out, std::string("runs/") + name);
+  }
+}
+
+// Every key there is stands in the example, in force or as a comment, in its own section.
+TEST(Recipe, TheExampleExplainsEveryKey) {
+  const std::string path = RAISON_SOURCE_DIR "/recipes/sft-example.toml";
+  const auto r = read_recipe(path);
+  ASSERT_TRUE(r.ok()) << r.message();
+  std::set<std::string> explained;
+  std::ifstream in(path);
+  std::string section;
+  for (std::string line; std::getline(in, line);) {
+    if (line.rfind("# ", 0) == 0) line = line.substr(2);
+    const size_t equals = line.find(" = "), end = line.find(']');
+    if (line[0] == '[' && end != std::string::npos) {
+      section = line.substr(1, end - 1) + ".";
+      explained.insert(line.substr(1, end - 1));
+    } else if (equals != std::string::npos) {
+      explained.insert(section + line.substr(0, equals));
+    }
+  }
+  const auto all = recipe_json(*r);
+  for (const auto& item : all.items()) EXPECT_TRUE(explained.count(item.key())) << item.key();
 }
 
 TEST(Recipe, SettingsOverTheFile) {

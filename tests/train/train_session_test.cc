@@ -10,6 +10,7 @@
 
 #include "engine/engine.h"
 #include "io/model_files.h"
+#include "tensor/dtype.h"
 #include "testing/models.h"
 #include "testing/training.h"
 #include "train/checkpoint.h"
@@ -571,6 +572,63 @@ TEST(Export, IsAModelFolderWithTheSameLogits) {
   dir.write("precious/diary.txt", "mine");
   EXPECT_FALSE(s->export_to(dir / "precious").ok());
   EXPECT_TRUE(fs::exists(dir / "precious/diary.txt"));
+}
+
+// A task's model has tokenizer, template and sampling defaults; they travel with it, to the byte, through a second training too.
+TEST(Export, CarriesItsTextFilesAndRoundsToBf16) {
+  TempDir dir;
+  ThreadPool pool(1);
+  Recipe r = tiny_recipe(dir, "first", 6);
+  r.model.config["vocab_size"] = 117;
+  r.model.config["max_position_embeddings"] = 256;
+  r.model.config["eos_token_id"] = 2;
+  r.data = DataRecipe();
+  r.data.task = "countdown";
+  r.batch.tokens = 256;
+  r.validation_every = 0;
+  r.export_type = DType::BF16;
+  auto s = start(r, pool);
+  ASSERT_TRUE(s && s->run().ok());
+  const std::string folder = s->model_folder();
+  auto files = ModelFiles::open(folder);
+  ASSERT_TRUE(files.ok()) << files.message();
+  auto model = load_model(*files);
+  ASSERT_TRUE(model.ok()) << model.message();
+  EXPECT_EQ((*model)->info().weight_types.rfind("BF16", 0), 0u) << (*model)->info().weight_types;
+  std::vector<float> rounded = weights_of(s->model());
+  for (float& w : rounded) w = bf16_to_f32(f32_to_bf16(w));
+  EXPECT_FALSE(same(rounded, weights_of(s->model())));
+  LoadOptions as_f32;
+  as_f32.trainable = true;
+  auto widened = load_model(*files, as_f32);
+  ASSERT_TRUE(widened.ok()) << widened.message();
+  EXPECT_TRUE(same(rounded, weights_of(**widened)));
+  EXPECT_EQ(nlohmann::json::parse(testing::file_bytes(folder + "/config.json")).at("torch_dtype"), "bfloat16");
+
+  const std::pair<const char*, std::string> texts[] = {{"tokenizer.json", testing::file_bytes(folder + "/tokenizer.json")},
+                                                       {"tokenizer_config.json", ""},
+                                                       {"chat_template.jinja", ""},
+                                                       {"generation_config.json", ""}};
+  auto tokenizer = Tokenizer::from_hf_json(texts[0].second, testing::file_bytes(folder + "/tokenizer_config.json"), folder);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.message();
+  EXPECT_EQ((*tokenizer)->eos(), 2);
+  EXPECT_TRUE((*tokenizer)->id_of("<think>").has_value());
+  EXPECT_NE(testing::file_bytes(folder + "/chat_template.jinja").find("add_generation_prompt"), std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(testing::file_bytes(folder + "/generation_config.json")).at("eos_token_id"), 2);
+
+  Recipe next = r;
+  next.out = dir / "second";
+  next.checkpoint_dir = dir / "second/checkpoints";
+  next.kind = TrainKind::Sft;
+  next.model.path = folder;
+  next.model.config = nullptr;
+  next.export_type = DType::F32;
+  auto t = start(next, pool);
+  ASSERT_TRUE(t && t->run().ok());
+  for (const auto& text : texts)
+    EXPECT_EQ(testing::file_bytes(folder + "/" + text.first), testing::file_bytes(t->model_folder() + "/" + text.first))
+        << text.first;
+  EXPECT_EQ(nlohmann::json::parse(testing::file_bytes(t->model_folder() + "/config.json")).at("torch_dtype"), "float32");
 }
 
 TEST(Export, TrainingGoesOnFromAnExportedModel) {
