@@ -1,4 +1,4 @@
-// raison train: a training run from a recipe, with a progress line; Ctrl+C and SIGTERM save a checkpoint first.
+// raison train: a training run from a recipe, with a progress line; Ctrl+C, SIGTERM and SIGHUP save a checkpoint first.
 #include <signal.h>
 
 #include <chrono>
@@ -8,7 +8,6 @@
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/console.h"
-#include "cli/recipe_overrides.h"
 #include "train/trainer.h"
 
 namespace raison::cli {
@@ -56,9 +55,8 @@ class Progress {
 };
 
 Result<Recipe> load_recipe(const TrainOptions& options) {
-  RAISON_ASSIGN(std::string text, read_file(options.recipe, size_t{16} << 20));
-  RAISON_ASSIGN(text, override_recipe(text, options.settings, options.recipe));
-  RAISON_ASSIGN(Recipe recipe, parse_recipe(text, options.recipe));
+  RAISON_ASSIGN(const std::string text, read_file(options.recipe, size_t{16} << 20));
+  RAISON_ASSIGN(Recipe recipe, parse_recipe(text, options.recipe, options.settings));
   if (!options.out.empty()) {
     // The checkpoints move with the run's folder unless the recipe puts them somewhere of its own.
     if (recipe.checkpoint_dir == recipe.out + "/checkpoints") recipe.checkpoint_dir = options.out + "/checkpoints";
@@ -118,8 +116,8 @@ void add_train(CLI::App& app, Action& action) {
       ->expected(1);
   add_threads_option(command, &options->threads);
   command->footer(
-      "Ctrl+C and SIGTERM save a checkpoint and stop; a second Ctrl+C stops at once. The result has the same bits for any\n"
-      "number of threads. The run's folder gets metrics.jsonl, checkpoints/ and, at the end, model/.\n\n"
+      "Ctrl+C, SIGTERM and SIGHUP save a checkpoint and stop; a second Ctrl+C stops at once. The result has the same bits\n"
+      "for any number of threads. The run's folder gets metrics.jsonl, checkpoints/ and, at the end, model/.\n\n"
       "Examples:\n  raison train pretrain recipes/countdown-base.toml\n  raison train sft recipe.toml --out runs/a --resume\n"
       "  raison train sft recipe.toml --set steps=100 --set optimizer.lr=5e-4");
   command->callback([options, &action] { action = [options] { return run_train(*options); }; });

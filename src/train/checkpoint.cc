@@ -7,7 +7,9 @@
 
 #include "base/file.h"
 #include "io/safetensors.h"
+#include "tokenizer/json_util.h"
 #include "train/hash.h"
+#include "train/run_folder.h"
 
 namespace raison {
 namespace {
@@ -30,7 +32,7 @@ int64_t step_of(const std::string& name) {
 
 std::string hex(uint64_t v) { return fmt::format("{:016x}", v); }
 
-Status write_weights(const std::string& path, const ParameterStore& parameters) {
+Status write_parameters(const std::string& path, const ParameterStore& parameters) {
   std::vector<std::vector<float>> rows;
   std::vector<TensorToWrite> tensors;
   for (const auto& p : parameters.all()) rows.push_back(p->to_row_major());
@@ -77,6 +79,7 @@ Result<Json> state_json(const std::string& folder, const TrainState& s) {
   j["metrics_bytes"] = s.metrics_bytes;
   j["data_cursor"] = s.data_cursor;
   j["recipe"] = s.recipe;
+  j["model"] = s.model;
   for (const char* name : kFiles) { RAISON_ASSIGN(j["files"][name], file_entry(folder + "/" + name)); }
   const std::string body = j.dump();
   j["check"] = hex(hash_bytes(body.data(), body.size()));
@@ -113,6 +116,7 @@ Status check_files(const std::string& path, const Json& j) {
 
 Result<TrainState> parse_state(const std::string& path) {
   RAISON_ASSIGN(const std::string text, read_file(path + "/state.json", size_t{1} << 26));
+  if (!json_depth_ok(text)) return error("state.json is nested more than {} deep", kMaxJsonDepth);
   Json j = Json::parse(text, nullptr, false);
   if (!j.is_object()) return error("state.json is not valid JSON");
   RAISON_ASSIGN(const uint64_t check, hex_of(j, "check"));
@@ -131,6 +135,7 @@ Result<TrainState> parse_state(const std::string& path) {
   RAISON_ASSIGN(s.data_fingerprint, hex_of(j, "data_fingerprint"));
   s.data_cursor = j.value("data_cursor", Json());
   s.recipe = j.value("recipe", Json());
+  s.model = j.value("model", Json());
   RAISON_RETURN_IF_ERROR(check_files(path, j));
   return s;
 }
@@ -175,6 +180,32 @@ Result<std::vector<Loaded>> load_all(const std::string& path, const ParameterSto
   return out;
 }
 
+Status write_files(const std::string& folder, const TrainState& state, const ParameterStore& parameters,
+                   const AdamW& optimizer) {
+  std::error_code ec;
+  if (!fs::create_directory(folder, ec)) return error("{}: cannot create the folder: {}", folder, ec.message());
+  RAISON_RETURN_IF_ERROR(write_parameters(folder + "/" + kFiles[0], parameters));
+  RAISON_RETURN_IF_ERROR(write_moments(folder + "/" + kFiles[1], parameters, optimizer));
+  RAISON_ASSIGN(const Json j, state_json(folder, state));
+  RAISON_RETURN_IF_ERROR(write_file_atomic(folder + "/state.json", j.dump(1) + "\n"));
+  return sync_directory(folder);
+}
+
+Status put_in_place(const std::string& dir, const std::string& temp, const std::string& name) {
+  const std::string path = dir + "/" + name;
+  std::error_code ec;
+  if (fs::exists(path, ec)) {  // the same bits again
+    const std::string old = dir + "/.removing-" + name;
+    fs::remove_all(old, ec);
+    fs::rename(path, old, ec);
+    if (ec) return error("{}: cannot replace: {}", path, ec.message());
+    fs::remove_all(old, ec);
+  }
+  fs::rename(temp, path, ec);
+  if (ec) return error("{}: cannot rename to {}: {}", temp, path, ec.message());
+  return sync_directory(dir);
+}
+
 }  // namespace
 
 std::vector<std::string> list_checkpoints(const std::string& dir) {
@@ -200,15 +231,28 @@ void clean_checkpoints(const std::string& dir) {
   for (const auto& p : rubbish) fs::remove_all(p, ec);
 }
 
-Status prune_checkpoints(const std::string& dir, int64_t keep) {
-  const auto all = list_checkpoints(dir);
-  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+Result<std::string> set_checkpoint_aside(const std::string& path) {
+  const fs::path from(path);
+  fs::path to = from.parent_path() / ("damaged-" + from.filename().string());
+  std::error_code ec;
+  for (int n = 2; fs::exists(to, ec); ++n) to = from.parent_path() / fmt::format("damaged-{}.{}", from.filename().string(), n);
+  fs::rename(from, to, ec);
+  if (ec) return error("{}: cannot rename the damaged checkpoint: {}", path, ec.message());
+  RAISON_RETURN_IF_ERROR(sync_directory(from.parent_path().string()));
+  return to.string();
+}
+
+Status prune_checkpoints(const std::string& dir, int64_t keep, int64_t newest) {
+  std::vector<std::string> older;
+  for (const std::string& path : list_checkpoints(dir))
+    if (step_of(fs::path(path).filename().string()) < newest) older.push_back(path);
+  for (size_t i = 0; i + static_cast<size_t>(keep) <= older.size(); ++i) {
     // Renamed first: a folder named step-N is whole at every moment.
-    const fs::path doomed = fs::path(dir) / (".removing-" + fs::path(all[i]).filename().string());
+    const fs::path doomed = fs::path(dir) / (".removing-" + fs::path(older[i]).filename().string());
     std::error_code ec;
-    fs::rename(all[i], doomed, ec);
+    fs::rename(older[i], doomed, ec);
     if (!ec) fs::remove_all(doomed, ec);
-    if (ec) return error("{}: cannot remove: {}", all[i], ec.message());
+    if (ec) return error("{}: cannot remove: {}", older[i], ec.message());
   }
   return {};
 }
@@ -216,27 +260,20 @@ Status prune_checkpoints(const std::string& dir, int64_t keep) {
 Status write_checkpoint(const std::string& dir, const TrainState& state, const ParameterStore& parameters,
                         const AdamW& optimizer) {
   const std::string name = fmt::format("step-{:06d}", state.step);
-  const std::string temp = dir + "/.writing-" + name, path = dir + "/" + name;
+  const std::string temp = dir + "/.writing-" + name;
   std::error_code ec;
-  fs::create_directories(dir, ec);
-  if (ec) return error("{}: cannot create the folder: {}", dir, ec.message());
   fs::remove_all(temp, ec);
-  if (!fs::create_directory(temp, ec)) return error("{}: cannot create the folder: {}", temp, ec.message());
-  RAISON_RETURN_IF_ERROR(write_weights(temp + "/" + kFiles[0], parameters));
-  RAISON_RETURN_IF_ERROR(write_moments(temp + "/" + kFiles[1], parameters, optimizer));
-  RAISON_ASSIGN(const Json j, state_json(temp, state));
-  RAISON_RETURN_IF_ERROR(write_file_atomic(temp + "/state.json", j.dump(1) + "\n"));
-  RAISON_RETURN_IF_ERROR(sync_directory(temp));
-  if (fs::exists(path, ec)) {  // a damaged one of this step, or the same bits again
-    const std::string old = dir + "/.removing-" + name;
-    fs::remove_all(old, ec);
-    fs::rename(path, old, ec);
-    if (ec) return error("{}: cannot replace: {}", path, ec.message());
-    fs::remove_all(old, ec);
-  }
-  fs::rename(temp, path, ec);
-  if (ec) return error("{}: cannot rename to {}: {}", temp, path, ec.message());
-  return sync_directory(dir);
+  const auto written = [&]() -> Status {
+    RAISON_RETURN_IF_ERROR(create_folders(dir));
+    RAISON_RETURN_IF_ERROR(write_files(temp, state, parameters, optimizer));
+    return put_in_place(dir, temp, name);
+  };
+  Status status = error("{}: out of memory", temp);
+  try {
+    status = written();
+  } catch (const std::bad_alloc&) {}
+  if (!status.ok()) fs::remove_all(temp, ec);  // on a full disk it would only keep the disk full
+  return status;
 }
 
 Result<TrainState> read_checkpoint_state(const std::string& path) {

@@ -21,16 +21,20 @@ struct TrainState {
   uint64_t metrics_bytes = 0;  // length of metrics.jsonl that belongs to this state
   nlohmann::ordered_json data_cursor;
   nlohmann::ordered_json recipe;  // recipe_json()
+  nlohmann::ordered_json model;   // model_identity()
 };
 
 // Complete checkpoints under `dir`, oldest first (paths). Temporary folders left by a killed run are not among them.
 std::vector<std::string> list_checkpoints(const std::string& dir);
 // Removes what a killed run left half written.
 void clean_checkpoints(const std::string& dir);
-// Keeps the newest `keep` checkpoints.
-Status prune_checkpoints(const std::string& dir, int64_t keep);
+// Renames a damaged checkpoint to damaged-step-N beside it, so that it no longer counts as one; returns the new path.
+Result<std::string> set_checkpoint_aside(const std::string& path);
+// Keeps the checkpoint of step `newest`, which has just been written, and the `keep - 1` before it. Later ones are no work of
+// this run and are left alone.
+Status prune_checkpoints(const std::string& dir, int64_t keep, int64_t newest);
 
-// Durable when it returns.
+// Durable when it returns. Error: the checkpoints that were there are as before, and nothing half written is left.
 Status write_checkpoint(const std::string& dir, const TrainState& state, const ParameterStore& parameters,
                         const AdamW& optimizer);
 // Reads and verifies only state.json and the other files' sizes and hashes.

@@ -22,6 +22,7 @@ using MicroBatch = std::vector<TrainSequence>;
 struct TextCodec {
   std::shared_ptr<Tokenizer> tokenizer;
   std::shared_ptr<ChatTemplate> chat_template;  // may be null: `messages` are then refused
+  int64_t vocab = 0;                            // the model's: ids of `tokens` lie below it; 0 = not known
 };
 
 class DataSource {

@@ -11,6 +11,7 @@
 #include "io/safetensors.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/word_level.h"
+#include "train/run_folder.h"
 
 namespace raison {
 namespace {
@@ -113,7 +114,23 @@ Status swap_in(const std::string& temp, const std::string& folder) {
   return {};
 }
 
+Result<fs::path> export_target(const std::string& folder) {
+  fs::path target = fs::path(folder).lexically_normal();
+  if (target.filename().empty()) target = target.parent_path();
+  if (target.filename().empty() || target.filename() == "." || target.filename() == "..")
+    return error("{}: cannot export here; name a folder", folder);
+  std::error_code ec;
+  if (fs::exists(target, ec) && !fs::exists(target / "config.json", ec) && !fs::is_empty(target, ec))
+    return error("{}: exists and is no model folder; choose another", folder);
+  return target;
+}
+
 }  // namespace
+
+Status check_export_folder(const std::string& folder) {
+  RAISON_RETURN_IF_ERROR(export_target(folder));
+  return {};
+}
 
 Result<ModelText> read_model_text(const ModelFiles& files) {
   if (files.format == ModelFiles::Format::Gguf) return text_of_gguf(files);
@@ -129,15 +146,10 @@ Result<ModelText> read_model_text(const ModelFiles& files) {
 Status export_model(const Model& model, const ModelText& text, DType type, const std::string& folder) {
   if (type != DType::F32 && type != DType::BF16)
     return error("{}: a model is exported as F32 or BF16, not {}", folder, dtype_name(type));
-  fs::path target = fs::path(folder).lexically_normal();
-  if (target.filename().empty()) target = target.parent_path();
-  if (target.filename().empty() || target.filename() == "." || target.filename() == "..")
-    return error("{}: cannot export here; name a folder", folder);
+  RAISON_ASSIGN(const fs::path target, export_target(folder));
   std::error_code ec;
-  if (fs::exists(target, ec) && !fs::exists(target / "config.json", ec) && !fs::is_empty(target, ec))
-    return error("{}: exists and is no model folder; choose another", folder);
   const fs::path parent = target.has_parent_path() ? target.parent_path() : fs::path(".");
-  fs::create_directories(parent, ec);
+  RAISON_RETURN_IF_ERROR(create_folders(parent.string()));
   const std::string temp = (parent / (".writing-" + target.filename().string())).string();
   fs::remove_all(temp, ec);
   if (!fs::create_directory(temp, ec)) return error("{}: cannot create the folder: {}", temp, ec.message());

@@ -19,6 +19,9 @@ struct ModelText {
 // Those of a model on disk: a HF folder's as they are, a GGUF's translated.
 Result<ModelText> read_model_text(const ModelFiles& files);
 
+// Ok if a model may be exported to `folder`: it is absent, empty, or holds a model.
+Status check_export_folder(const std::string& folder);
+
 // config.json, generation_config.json, model.safetensors (type: F32 or BF16), tokenizer.json, tokenizer_config.json,
 // chat_template.jinja. The folder appears whole: written beside `folder` and renamed; a folder that was there is replaced.
 Status export_model(const Model& model, const ModelText& text, DType type, const std::string& folder);

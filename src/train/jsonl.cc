@@ -1,8 +1,10 @@
 // JSONL records to token sequences.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/file.h"
+#include "tokenizer/json_util.h"
 #include "tokenizer/utf8.h"
 #include "train/data.h"
 
@@ -120,23 +122,57 @@ class RecordReader {
     for (size_t j = 0; j < i; ++j) before.push_back(messages[j]);
     Json with = before;
     with.push_back(messages[i]);
-    RAISON_ASSIGN(const std::string head, render(before, record, true));
     RAISON_ASSIGN(const std::string whole, render(with, record, false));
-    if (whole.compare(0, head.size(), head) != 0 || text.compare(0, whole.size(), whole) != 0)
+    const std::string content = messages[i]["content"].is_string() ? trimmed(messages[i]["content"].get<std::string>()) : "";
+    RAISON_ASSIGN(const std::optional<std::string> head, head_of(whole, content, before, record));
+    if (!head || text.compare(0, whole.size(), whole) != 0)
       return error(
           "message {}: the chat template rewrites earlier turns, so what the model says cannot be told from what it is "
           "told; use `prompt` and `completion`",
           i + 1);
-    const std::string content = messages[i]["content"].is_string() ? messages[i]["content"].get<std::string>() : "";
-    if (!content.empty() && whole.find(trimmed(content)) == std::string::npos)
+    if (whole.find(content) == std::string::npos)
       return error(
           "message {}: the chat template leaves out a part of the content (the thinking?); use `prompt` and `completion`",
           i + 1);
-    RAISON_ASSIGN(const auto head_tokens, encode(head, false));
+    RAISON_ASSIGN(const auto head_tokens, encode(*head, false));
     RAISON_ASSIGN(const auto whole_tokens, encode(whole, false));
-    const size_t begin = common_prefix(s->tokens, head_tokens), end = common_prefix(s->tokens, whole_tokens);
+    const size_t begin = common_prefix(s->tokens, head_tokens);
+    const size_t end = end_of_turn(s->tokens, begin, common_prefix(s->tokens, whole_tokens));
     for (size_t t = begin; t < end; ++t) s->weights[t] = 1.0f;
     return {};
+  }
+
+  // What of `whole` the model is told before it says its message: the conversation so far and the generation prompt. Where the
+  // prompt opens a thought ("<think>\n") which the finished turn has not, as in R1's template, only what both have counts. Empty
+  // if the turns before are not the beginning of `whole`.
+  Result<std::optional<std::string>> head_of(const std::string& whole, const std::string& content, const Json& before,
+                                             const Json& record) const {
+    RAISON_ASSIGN(const std::string prompt, render(before, record, true));
+    if (whole.compare(0, prompt.size(), prompt) == 0) return std::optional<std::string>(prompt);
+    RAISON_ASSIGN(const std::string told, render(before, record, false));
+    size_t n = 0;
+    while (n < whole.size() && n < prompt.size() && whole[n] == prompt[n]) ++n;
+    if (n < told.size() || whole.compare(0, told.size(), told) != 0) return std::optional<std::string>();
+    // The message itself may begin like the rest of the prompt ("<" of "<think>").
+    for (size_t at = n; !content.empty() && at + 1 > told.size(); --at) {
+      if (whole.compare(at, content.size(), content) == 0) {
+        n = at;
+        break;
+      }
+      if (at == 0) break;
+    }
+    while (n > 0 && n < whole.size() && (static_cast<unsigned char>(whole[n]) & 0xC0) == 0x80) --n;  // no half character
+    return std::optional<std::string>(whole.substr(0, n));
+  }
+
+  // White space that the template writes after the token that ends a turn ("<|im_end|>\n") is never said by the model: it has
+  // stopped by then.
+  size_t end_of_turn(const std::vector<TokenId>& tokens, size_t begin, size_t end) const {
+    size_t last = end;
+    while (last > begin && trimmed(codec_.tokenizer->piece(tokens[last - 1])).empty()) --last;
+    if (last == begin || last == end) return end;
+    const TokenId id = tokens[last - 1];
+    return codec_.tokenizer->is_special(id) || codec_.tokenizer->eos() == id ? last : end;
   }
 
   static std::string trimmed(const std::string& text) {
@@ -172,6 +208,8 @@ class RecordReader {
     for (const Json& t : tokens) {
       if (!t.is_number_integer() || t.get<int64_t>() < 0 || t.get<int64_t>() > INT32_MAX)
         return error("`tokens` must be a list of token ids");
+      if (codec_.vocab > 0 && t.get<int64_t>() >= codec_.vocab)
+        return error("`tokens` holds {}, outside of the model's vocabulary of {}", t.get<int64_t>(), codec_.vocab);
       s->tokens.push_back(t.get<int32_t>());
     }
     s->weights.assign(s->tokens.size(), 1.0f);
@@ -241,6 +279,7 @@ class RecordReader {
 
 Result<Json> parse_line(std::string_view line) {
   if (!is_valid_utf8(line)) return error("not valid UTF-8");
+  if (!json_depth_ok(line)) return error("JSON nested more than {} deep", kMaxJsonDepth);
   try {
     return Json::parse(line);
   } catch (const nlohmann::json::parse_error& e) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/file.h"
+#include "train/hash.h"
 #include "train/init.h"
 #include "train/task_source.h"
 
@@ -54,6 +55,22 @@ Status check_config_keys(const nlohmann::json& config, const Model& model, const
   return {};
 }
 
+// What decoding stops at, and what a reader of the exported model looks up.
+Status check_token_ids(const nlohmann::json& config, const Model& model, const std::string& where) {
+  const auto fits = [&](const nlohmann::json& id) {
+    return id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() < model.info().vocab;
+  };
+  for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"}) {
+    if (!config.contains(key)) continue;
+    const nlohmann::json ids = config[key].is_array() ? config[key] : nlohmann::json::array({config[key]});
+    for (const auto& id : ids)
+      if (!fits(id))
+        return error("{}: model.config.{}: is {}, must be a token id below the vocab_size of {}", where, key, id.dump(),
+                     model.info().vocab);
+  }
+  return {};
+}
+
 Status check_vocabulary(const TrainSetup& setup, const std::string& where) {
   if (!setup.codec.tokenizer) return {};
   const int64_t tokens = setup.codec.tokenizer->vocab_size(), vocab = setup.model->info().vocab;
@@ -82,6 +99,7 @@ Result<TrainSetup> make_new(const Recipe& recipe) {
   TrainSetup setup;
   RAISON_ASSIGN(setup.model, create_model(recipe.model.config, recipe.file + ": model.config"));
   RAISON_RETURN_IF_ERROR(check_config_keys(recipe.model.config, *setup.model, recipe.file));
+  RAISON_RETURN_IF_ERROR(check_token_ids(recipe.model.config, *setup.model, recipe.file));
   initialise(*setup.model, recipe.model.init, recipe.seed);
   if (!recipe.data.task.empty()) { RAISON_ASSIGN(setup.text, task_text(recipe.data.task)); }
   if (setup.text.generation_config.is_null()) setup.text.generation_config = new_generation_config(recipe.model.config);
@@ -102,6 +120,7 @@ Result<TrainSetup> set_up_model(const Recipe& recipe) {
     where = recipe.data.task;
   }
   RAISON_ASSIGN(setup.codec, codec_of(setup.text, where));
+  setup.codec.vocab = setup.model->info().vocab;
   RAISON_RETURN_IF_ERROR(check_vocabulary(setup, recipe.file));
   if (!recipe.data.task.empty()) {
     RAISON_ASSIGN(const auto task, make_synthetic_task(recipe.data.task));
@@ -109,6 +128,41 @@ Result<TrainSetup> set_up_model(const Recipe& recipe) {
     RAISON_RETURN_IF_ERROR(check_task_tokenizer(*task, *setup.codec.tokenizer, where));
   }
   return setup;
+}
+
+nlohmann::ordered_json model_identity(const TrainSetup& setup) {
+  const auto hash = [](const std::string& text) { return fmt::format("{:016x}", hash_bytes(text.data(), text.size())); };
+  nlohmann::ordered_json j;
+  j["config"] = setup.model->hf_config(DType::F32);
+  j["tokenizer.json"] = hash(setup.text.tokenizer_json);
+  j["tokenizer_config.json"] = hash(setup.text.tokenizer_config_json);
+  j["chat_template.jinja"] = hash(setup.text.chat_template_jinja);
+  j["generation_config.json"] = hash(setup.text.generation_config.dump());
+  return j;
+}
+
+Status check_same_model(const nlohmann::ordered_json& before, const TrainSetup& now, const Recipe& recipe,
+                        const std::string& where) {
+  if (before.is_null()) return {};
+  const auto after = model_identity(now);
+  const std::string name = recipe.model.path.empty() ? "the model of " + recipe.file : recipe.model.path;
+  constexpr const char* kWhatToDo = "put back the former one, or begin anew in another folder (out)";
+  const auto member = [](const nlohmann::ordered_json& j, const std::string& key) {
+    return j.is_object() ? j.value(key, nlohmann::ordered_json()) : nlohmann::ordered_json();
+  };
+  const auto old_config = member(before, "config");
+  std::set<std::string> keys;
+  for (const auto* config : {&old_config, &after["config"]})
+    for (const auto& item : config->items()) keys.insert(item.key());
+  for (const std::string& key : keys)
+    if (member(old_config, key) != member(after["config"], key))
+      return error("{}: this run was begun with a model of {} = {}, {} has {}; {}", where, key, member(old_config, key).dump(),
+                   name, member(after["config"], key).dump(), kWhatToDo);
+  for (const auto& item : after.items())
+    if (item.key() != "config" && member(before, item.key()) != item.value())
+      return error("{}: {} of {} is not the one that this run was begun with; {}", where, item.key(),
+                   recipe.model.tokenizer.empty() ? name : recipe.model.tokenizer, kWhatToDo);
+  return {};
 }
 
 Status resolve_lengths(const ModelInfo& info, Recipe* recipe) {

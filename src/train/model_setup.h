@@ -17,6 +17,13 @@ struct TrainSetup {
 
 Result<TrainSetup> set_up_model(const Recipe& recipe);
 
+// What a run must find again when it goes on: the model's config, and hashes of its text files. (The weights are the
+// checkpoint's own.)
+nlohmann::ordered_json model_identity(const TrainSetup& setup);
+// `before`: a model_identity; null, of a checkpoint that knew none, is taken for the same. The error names what differs.
+Status check_same_model(const nlohmann::ordered_json& before, const TrainSetup& now, const Recipe& recipe,
+                        const std::string& where);
+
 // Settles data.max_length against the model's context and the token budget. Error: a given length that does not fit.
 Status resolve_lengths(const ModelInfo& info, Recipe* recipe);
 

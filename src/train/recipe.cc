@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "tokenizer/utf8.h"
+#include "train/recipe_overrides.h"
 #include "train/toml_section.h"
 
 namespace raison {
@@ -135,7 +136,9 @@ class RecipeReader {
     if (c.decay_steps + c.warmup > r_.steps)
       s.fail("decay_steps", fmt::format("and warmup are {} together, longer than the {} steps of the run",
                                         c.decay_steps + c.warmup, r_.steps));
-    if (c.name != "wsd" && c.name != "warmup_stable_decay")
+    const bool wsd = c.name == "wsd" || c.name == "warmup_stable_decay";
+    if (wsd && !s.has("decay_steps")) s.fail("decay_steps", "is missing; over how many steps shall the rate fall at the end?");
+    if (!wsd)
       for (const char* key : {"decay_steps", "decay_type"})
         if (s.has(key)) s.fail(key, fmt::format("is for the schedule warmup_stable_decay, not for {}", c.name));
     for (const char* without : {"constant", "linear", "cosine", "inverse_sqrt"})
@@ -187,10 +190,12 @@ class RecipeReader {
 
 }  // namespace
 
-Result<Recipe> parse_recipe(std::string_view text, const std::string& where) {
+Result<Recipe> parse_recipe(std::string_view text, const std::string& where, const std::vector<std::string>& settings) {
   if (!is_valid_utf8(text)) return error("{}: not valid UTF-8", where);
+  RAISON_RETURN_IF_ERROR(check_toml_depth(text, where));
   try {
-    const toml::table root = toml::parse(text, where);
+    toml::table root = toml::parse(text, where);
+    RAISON_RETURN_IF_ERROR(override_recipe(&root, settings));
     return RecipeReader(root, where).read();
   } catch (const toml::parse_error& e) {
     std::string why(e.description());

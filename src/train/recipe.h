@@ -55,7 +55,7 @@ struct ScheduleRecipe {
   std::string name = "constant";
   int64_t warmup = 0;
   double min = 0;                     // smallest rate as a share of lr, where the schedule has one
-  int64_t decay_steps = 0;            // warmup_stable_decay
+  int64_t decay_steps = 0;            // warmup_stable_decay: must be given, it has no end of its own
   std::string decay_type = "linear";  // warmup_stable_decay: linear | cosine | 1-sqrt
 };
 
@@ -84,7 +84,8 @@ struct Recipe {
 // Errors are one line: "FILE:LINE: KEY: what is wrong" (a file that cannot be read, TOML that does not parse, unknown keys,
 // wrong types, values that make no sense).
 Result<Recipe> read_recipe(const std::string& path);
-Result<Recipe> parse_recipe(std::string_view toml, const std::string& where);
+// `settings`: "section.key=value" over what the file says; what such a setting gets wrong has no line.
+Result<Recipe> parse_recipe(std::string_view toml, const std::string& where, const std::vector<std::string>& settings = {});
 
 // The recipe flattened to "section.key" -> value, in a fixed order: what a checkpoint remembers.
 nlohmann::ordered_json recipe_json(const Recipe& recipe);

@@ -71,8 +71,7 @@ Result<Schedule> Schedule::create(const ScheduleOptions& options) {
 }
 
 double Schedule::rate(int64_t step) const {
-  const bool endless = kind_ == Kind::Constant || kind_ == Kind::InverseSqrt;
-  if (o_.hold_after_end && !endless) step = std::min(step, o_.total_steps);
+  if (o_.hold_after_end && !endless()) step = std::min(step, o_.total_steps);
   return o_.lr * std::max(0.0, factor(std::max<int64_t>(0, step)));
 }
 

@@ -47,7 +47,8 @@ class Schedule {
  public:
   // Error: an unknown name or kind, a number out of bounds.
   static Result<Schedule> create(const ScheduleOptions& options);
-  double rate(int64_t step) const;  // step >= 0
+  double rate(int64_t step) const;                                                        // step >= 0
+  bool endless() const { return kind_ == Kind::Constant || kind_ == Kind::InverseSqrt; }  // rates don't depend on total_steps
 
  private:
   enum class Kind {

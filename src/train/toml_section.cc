@@ -3,6 +3,69 @@
 #include <cmath>
 
 namespace raison {
+namespace {
+
+// Walks over TOML text without reading it: strings and comments are skipped, dots and brackets counted. What is no TOML is left
+// to the parser.
+class TomlDepth {
+ public:
+  TomlDepth(std::string_view text, std::string where) : text_(text), where_(std::move(where)) {}
+
+  Status check() {
+    while (at_ < text_.size()) {
+      const char c = text_[at_];
+      if (c == '"' || c == '\'') {
+        skip_string(c);
+        continue;
+      }
+      if (c == '#') {
+        at_ = std::min(text_.find('\n', at_), text_.size());
+        continue;
+      }
+      ++at_;
+      if (c == '.' && ++dots_ >= kMostKeyParts)
+        return error("{}:{}: a key of more than {} parts", where_, line_, kMostKeyParts);
+      if ((c == '[' || c == '{') && ++brackets_ > kMostBrackets)
+        return error("{}:{}: more than {} brackets within each other", where_, line_, kMostBrackets);
+      if (c == ']' || c == '}') --brackets_;
+      if (c == '\n') ++line_;
+      if (std::string_view("=,[]{}\n").find(c) != std::string_view::npos) dots_ = 0;
+    }
+    return {};
+  }
+
+ private:
+  void skip_string(char quote) {
+    const std::string three(3, quote);
+    const bool many_lines = text_.compare(at_, 3, three) == 0;
+    for (at_ += many_lines ? 3 : 1; at_ < text_.size(); ++at_) {
+      const char c = text_[at_];
+      if (c == '\\' && quote == '"' && at_ + 1 < text_.size() && text_[at_ + 1] != '\n') {
+        ++at_;
+      } else if (c == '\n') {
+        if (!many_lines) return;  // unfinished: the parser will say so
+        ++line_;
+      } else if (!many_lines && c == quote) {
+        ++at_;
+        return;
+      } else if (many_lines && text_.compare(at_, 3, three) == 0) {
+        at_ += 3;
+        while (at_ < text_.size() && text_[at_] == quote) ++at_;  // up to two quotes may end the string itself
+        return;
+      }
+    }
+  }
+
+  std::string_view text_;
+  std::string where_;
+  size_t at_ = 0;
+  int64_t line_ = 1;
+  int dots_ = 0, brackets_ = 0;
+};
+
+}  // namespace
+
+Status check_toml_depth(std::string_view text, const std::string& where) { return TomlDepth(text, where).check(); }
 
 void TomlSection::fail_at(const toml::node* node, std::string_view key, const std::string& why) {
   if (*error_) return;
@@ -103,7 +166,7 @@ const toml::table* TomlSection::table(const char* key) {
 }
 
 void TomlSection::json(const char* key, nlohmann::json* out) {
-  if (const toml::table* t = table(key)) *out = toml_to_json(*t);
+  if (const toml::table* t = table(key)) *out = json_of(*t, key);
 }
 
 void TomlSection::finish() {
@@ -116,22 +179,29 @@ void TomlSection::finish() {
   }
 }
 
-nlohmann::json toml_to_json(const toml::node& node) {
+nlohmann::json TomlSection::json_of(const toml::node& node, const std::string& key) {
   if (const auto* t = node.as_table()) {
     nlohmann::json out = nlohmann::json::object();
-    for (const auto& [key, value] : *t) out[std::string(key.str())] = toml_to_json(value);
+    for (const auto& [k, value] : *t) {
+      const std::string inner(k.str());
+      out[inner] = json_of(value, key.empty() ? inner : key + "." + inner);
+    }
     return out;
   }
   if (const auto* a = node.as_array()) {
     nlohmann::json out = nlohmann::json::array();
-    for (const auto& value : *a) out.push_back(toml_to_json(value));
+    for (const auto& value : *a) out.push_back(json_of(value, key));
     return out;
   }
   if (const auto* v = node.as_integer()) return v->get();
-  if (const auto* v = node.as_floating_point()) return v->get();
   if (const auto* v = node.as_boolean()) return v->get();
   if (const auto* v = node.as_string()) return v->get();
-  return nullptr;  // dates and times: no config holds them
+  if (const auto* v = node.as_floating_point()) {
+    if (!std::isfinite(v->get())) fail_at(&node, key, "must be a finite number");
+    return v->get();
+  }
+  fail_at(&node, key, "is a date or a time, which no config holds");
+  return nullptr;
 }
 
 }  // namespace raison

@@ -13,6 +13,11 @@
 
 namespace raison {
 
+// The TOML parser and what reads its tables recurse; a file must not decide how deep. Error: a key of more parts, or more
+// brackets within each other. To be asked before toml::parse.
+inline constexpr int kMostKeyParts = 32, kMostBrackets = 32;
+Status check_toml_depth(std::string_view text, const std::string& where);
+
 class TomlSection {
  public:
   // `error` is shared by all sections of a file; once it is set every read is a no-op.
@@ -27,7 +32,7 @@ class TomlSection {
   void one_of(const char* key, std::string* out, std::initializer_list<const char*> choices);
   void strings(const char* key, std::vector<std::string>* out);  // a string, or an array of them
   void numbers(const char* key, std::vector<double>* out, size_t count, double lo, double hi);
-  void json(const char* key, nlohmann::json* out);  // a table, as JSON
+  void json(const char* key, nlohmann::json* out);  // a table, as JSON; dates and numbers that JSON has not are refused
   const toml::table* table(const char* key);        // null if absent or wrong
   // After the last read: an error if some key was never asked for.
   void finish();
@@ -39,13 +44,12 @@ class TomlSection {
     known_.insert(key);
     return *error_ ? nullptr : table_.get(key);
   }
+  nlohmann::json json_of(const toml::node& node, const std::string& key);
   void fail_at(const toml::node* node, std::string_view key, const std::string& why);
   const toml::table& table_;
   std::string prefix_, file_;
   std::optional<Error>* error_;
   std::set<std::string, std::less<>> known_;
 };
-
-nlohmann::json toml_to_json(const toml::node& node);
 
 }  // namespace raison

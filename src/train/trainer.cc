@@ -10,12 +10,13 @@
 #include <filesystem>
 
 #include "base/file.h"
-#include "tokenizer/chat_template.h"
+#include "tokenizer/utf8.h"
 #include "train/checkpoint.h"
 #include "train/data.h"
 #include "train/metrics_log.h"
 #include "train/model_setup.h"
 #include "train/optimizer.h"
+#include "train/run_folder.h"
 #include "train/schedule.h"
 #include "train/train_step.h"
 
@@ -50,6 +51,7 @@ struct TrainSession::Impl {
   std::unique_ptr<MicroBatchRunner> runner;
   Schedule schedule;
   std::vector<MicroBatch> validation;
+  std::unique_ptr<FolderLock> lock, checkpoint_lock;
   MetricsLog metrics;
   int64_t step = 0, checkpointed_step = -1;
   uint64_t tokens = 0;
@@ -63,8 +65,12 @@ struct TrainSession::Impl {
   }
 
   Status prepare(Resume resume);
+  Status check_paths() const;
+  Status make_folders();
+  Status open_metrics(Resume resume, uint64_t bytes);
   Status find_checkpoint(Resume resume, uint64_t* metrics_bytes);
-  Status adopt(const std::string& path, uint64_t* metrics_bytes);
+  Status adopt(const std::string& path, const TrainState& head, uint64_t* metrics_bytes);
+  void notice_steps(const TrainState& head) const;
   void pack_validation();
   Result<double> accumulate(const std::vector<MicroBatch>& batches, double weight);
   Result<double> validate();
@@ -73,7 +79,45 @@ struct TrainSession::Impl {
   Status save();
 };
 
+// What would go wrong only at the first checkpoint, or after the last step, is said before the first.
+Status TrainSession::Impl::check_paths() const {
+  for (const std::string* path : {&recipe.out, &recipe.checkpoint_dir})
+    if (!is_valid_utf8(*path)) return error("{}: the folder's name is not valid UTF-8", *path);
+  return check_export_folder(recipe.out + "/model");
+}
+
+Status TrainSession::Impl::make_folders() {
+  RAISON_RETURN_IF_ERROR(create_folders(recipe.out));
+  RAISON_ASSIGN(lock, FolderLock::take(recipe.out));
+  RAISON_RETURN_IF_ERROR(create_folders(recipe.checkpoint_dir));
+  RAISON_RETURN_IF_ERROR(check_writable(recipe.checkpoint_dir));
+  std::error_code ec;
+  const bool inside =
+      recipe.checkpoint_dir.rfind(recipe.out + "/", 0) == 0 || fs::equivalent(recipe.checkpoint_dir, recipe.out, ec);
+  if (!inside) {  // of its own: two runs might share it
+    RAISON_ASSIGN(checkpoint_lock, FolderLock::take(recipe.checkpoint_dir));
+  }
+  return {};
+}
+
+Status TrainSession::Impl::open_metrics(Resume resume, uint64_t bytes) {
+  const std::string path = recipe.out + "/metrics.jsonl";
+  std::error_code ec;
+  const auto size = fs::file_size(path, ec);
+  if (checkpointed_step < 0 && !ec && size > 0) {
+    if (resume == Resume::Never)
+      return error("{}: is the log of an earlier run, which left no checkpoint; move it away, or name another folder (out)",
+                   path);
+    // Killed before its first checkpoint: it begins again. The file might be another run's, so it is not cut.
+    RAISON_ASSIGN(const std::string aside, set_file_aside(path));
+    notice(fmt::format("{}: the log of an earlier run without a checkpoint; renamed to {}", path,
+                       fs::path(aside).filename().string()));
+  }
+  return metrics.open(path, bytes);
+}
+
 Status TrainSession::Impl::prepare(Resume resume) {
+  RAISON_RETURN_IF_ERROR(check_paths());
   RAISON_ASSIGN(setup, set_up_model(recipe));
   RAISON_RETURN_IF_ERROR(resolve_lengths(setup.model->info(), &recipe));
   std::vector<std::string> notices;
@@ -83,36 +127,53 @@ Status TrainSession::Impl::prepare(Resume resume) {
   gradients = std::make_unique<GradientStore>(setup.model->parameters());
   runner = std::make_unique<MicroBatchRunner>(*setup.model, exec, kernels, recipe.cache_type, recipe.recompute);
   pack_validation();
-  std::error_code ec;
-  fs::create_directories(recipe.out, ec);
-  if (ec) return error("{}: cannot create the folder: {}", recipe.out, ec.message());
+  RAISON_RETURN_IF_ERROR(make_folders());
   uint64_t metrics_bytes = 0;
   RAISON_RETURN_IF_ERROR(find_checkpoint(resume, &metrics_bytes));
-  return metrics.open(recipe.out + "/metrics.jsonl", metrics_bytes);
+  return open_metrics(resume, metrics_bytes);
 }
 
-// The newest checkpoint that is whole. A damaged one is named and passed over; a changed recipe or changed data is an error.
+// The newest checkpoint that is whole; a changed recipe or changed data is an error. Damaged ones that are newer are named and
+// set aside, lest they count among those that are kept while good ones are removed.
 Status TrainSession::Impl::find_checkpoint(Resume resume, uint64_t* metrics_bytes) {
   clean_checkpoints(recipe.checkpoint_dir);
   const auto all = list_checkpoints(recipe.checkpoint_dir);
   if (resume == Resume::Never && !all.empty())
     return error("{}: holds checkpoints of an earlier run; resume it, or name another folder (out)", recipe.checkpoint_dir);
-  std::string first_fault;
+  std::vector<std::pair<std::string, std::string>> damaged;  // path, what is wrong
   for (size_t i = all.size(); i-- > 0;) {
     auto state = read_checkpoint_state(all[i]);
-    if (state.ok()) return adopt(all[i], metrics_bytes);
-    if (first_fault.empty()) first_fault = state.message();
-    notice(fmt::format("{}; {}", state.message(), i > 0 ? "falling back to the one before" : "there is none before it"));
+    if (!state.ok()) {
+      damaged.emplace_back(all[i], state.message());
+      continue;
+    }
+    RAISON_RETURN_IF_ERROR(adopt(all[i], *state, metrics_bytes));
+    for (const auto& [path, fault] : damaged) {
+      RAISON_ASSIGN(const std::string aside, set_checkpoint_aside(path));
+      notice(fmt::format("{}; set aside as {}, falling back to one before it", fault, fs::path(aside).filename().string()));
+    }
+    notice(fmt::format("resumed from {} at step {} of {}", all[i], step, recipe.steps));
+    notice_steps(*state);
+    return {};
   }
-  if (!first_fault.empty())
-    return error("{}: no checkpoint is readable ({}); remove the folder to begin anew", recipe.checkpoint_dir, first_fault);
+  if (!damaged.empty())
+    return error("{}: no checkpoint is readable ({}); remove the folder to begin anew", recipe.checkpoint_dir,
+                 damaged[0].second);
   if (resume == Resume::Require) return error("{}: holds no checkpoint to resume from", recipe.checkpoint_dir);
   return {};
 }
 
-Status TrainSession::Impl::adopt(const std::string& path, uint64_t* metrics_bytes) {
-  RAISON_ASSIGN(const TrainState head, read_checkpoint_state(path));
+void TrainSession::Impl::notice_steps(const TrainState& head) const {
+  const auto before = head.recipe.is_object() ? head.recipe.value("steps", nlohmann::ordered_json()) : nlohmann::ordered_json();
+  if (before == recipe.steps || schedule.endless()) return;
+  notice(fmt::format(
+      "steps was {} and is {}: the schedule {} depends on it, so this is not what {} steps from the start would give",
+      before.dump(), recipe.steps, recipe.schedule.name, recipe.steps));
+}
+
+Status TrainSession::Impl::adopt(const std::string& path, const TrainState& head, uint64_t* metrics_bytes) {
   RAISON_RETURN_IF_ERROR(check_same_recipe(head.recipe, recipe, path));
+  RAISON_RETURN_IF_ERROR(check_same_model(head.model, setup, recipe, path));
   if (head.data_fingerprint != data->fingerprint())
     return error("{}: the training data has changed since this run began; resuming would not give the same model", path);
   if (head.step > recipe.steps) return error("{}: is at step {}, beyond the recipe's {} steps", path, head.step, recipe.steps);
@@ -121,7 +182,6 @@ Status TrainSession::Impl::adopt(const std::string& path, uint64_t* metrics_byte
   step = checkpointed_step = state.step;
   tokens = state.tokens;
   *metrics_bytes = state.metrics_bytes;
-  notice(fmt::format("resumed from {} at step {} of {}", path, step, recipe.steps));
   return {};
 }
 
@@ -218,11 +278,12 @@ Status TrainSession::Impl::save() {
   s.data_fingerprint = data->fingerprint();
   s.data_cursor = data->cursor();
   s.recipe = recipe_json(recipe);
+  s.model = model_identity(setup);
   RAISON_ASSIGN(s.metrics_bytes, metrics.sync());
   RAISON_RETURN_IF_ERROR(write_checkpoint(recipe.checkpoint_dir, s, setup.model->parameters(), *optimizer));
   checkpointed_step = step;
   if (sinks.checkpoint) sinks.checkpoint(fmt::format("{}/step-{:06d}", recipe.checkpoint_dir, step));
-  return prune_checkpoints(recipe.checkpoint_dir, recipe.keep_last);
+  return prune_checkpoints(recipe.checkpoint_dir, recipe.keep_last, step);
 }
 
 TrainSession::TrainSession(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -1,4 +1,5 @@
-// TrainSession: a training run from recipe to exported model. Never prints: lines and numbers go to the sinks.
+// TrainSession: a training run from recipe to exported model. Never prints: lines and numbers go to the sinks. While it lives it
+// holds its folder: a second one there is refused.
 #pragma once
 #include <functional>
 #include <memory>
@@ -33,9 +34,9 @@ struct TrainSinks {
 };
 
 enum class Resume {
-  Auto,     // go on from the newest checkpoint if there is one
+  Auto,     // go on from the newest checkpoint if there is one; a log without a checkpoint is set aside
   Require,  // error if there is none
-  Never,    // error if the run's folder already holds a checkpoint
+  Never,    // error if the run's folder already holds a checkpoint or a log
 };
 
 enum class RunEnd { Finished, Stopped };

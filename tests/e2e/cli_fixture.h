@@ -30,6 +30,14 @@ inline void spill(const std::string& path, const std::string& bytes) { std::ofst
 
 inline int64_t line_count(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
+// metrics.jsonl without what a clock wrote.
+inline std::string timeless(const std::string& path) {
+  std::string out;
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);) out += line.substr(0, line.find(",\"seconds\"")) + "\n";
+  return out;
+}
+
 inline std::string stories() { return shared_dir() + "/refdata/weights/stories260K/stories260K.gguf"; }
 inline std::string golden_model(const std::string& name) { return shared_dir() + "/goldens/" + name; }
 

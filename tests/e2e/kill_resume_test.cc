@@ -1,4 +1,4 @@
-// The program killed in the middle of training, at random moments, and started again: the same final bytes.
+// The program stopped or killed in the middle of training, and started again: the same final bytes.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "base/rng.h"
+#include "e2e/cli_fixture.h"
 #include "testing/process.h"
 #include "testing/temp_dir.h"
 
@@ -42,6 +43,9 @@ warmup = 5
 [checkpoint]
 every = 4
 keep_last = 2
+[validation]
+every = 10
+sequences = 24
 )";
 
 std::string bytes_of(const fs::path& path) {
@@ -53,28 +57,21 @@ class KillResume : public ::testing::Test {
  protected:
   void SetUp() override { recipe_ = dir_.write("recipe.toml", kRecipe); }
 
-  std::vector<std::string> command(const std::string& out, bool resume) const {
-    std::vector<std::string> args = {RAISON_BINARY, "train", "pretrain", recipe_, "--out", dir_ / out, "--threads", "1"};
+  std::vector<std::string> command(const std::string& out, bool resume, int threads = 1) const {
+    std::vector<std::string> args = {RAISON_BINARY, "train",    "pretrain",  recipe_,
+                                     "--out",       dir_ / out, "--threads", std::to_string(threads)};
     if (resume) args.push_back("--resume");
     return args;
   }
 
-  // Starts the program, sends `signal_number` after `delay` seconds, waits. Returns the wait status.
-  int run_and_signal(const std::string& out, double delay, int signal_number) const {
-    const auto args = command(out, true);
-    const pid_t child = fork();
-    if (child == 0) {
-      const int null = open("/dev/null", O_RDWR);
-      for (int fd = 0; fd < 3; ++fd) dup2(null, fd);
-      process_detail::exec_program(args, {});
-    }
-    EXPECT_GT(child, 0);  // kill(-1) would reach every process there is
-    if (child < 0) return 0;
-    usleep(static_cast<useconds_t>(delay * 1e6));
-    kill(child, signal_number);
-    int status = 0;
-    waitpid(child, &status, 0);
-    return status;
+  // Starts the program, sends it a signal as soon as a step is done, waits. Returns the exit code.
+  int signal_after_the_first_step(const std::string& out, int number, int ignored = 0) const {
+    const pid_t child = start_quietly(command(out, true), ignored);
+    if (child < 0) return -1;
+    for (int i = 0; i < 60000 && timeless(dir_ / (out + "/metrics.jsonl")).empty(); ++i) usleep(1000);
+    EXPECT_NE(timeless(dir_ / (out + "/metrics.jsonl")), "") << "no step in a minute";
+    kill(child, number);
+    return process_detail::exit_code(wait_status(child));
   }
 
   // Every file of the model and of the last checkpoint but its state, which knows lengths of timed logs.
@@ -85,22 +82,42 @@ class KillResume : public ::testing::Test {
       ASSERT_TRUE(fs::exists(dir_ / (a + "/" + file))) << file;
       ASSERT_EQ(bytes_of(dir_ / (a + "/" + file)), bytes_of(dir_ / (b + "/" + file))) << b << "/" << file;
     }
+    const std::string log = timeless(dir_ / (a + "/metrics.jsonl"));
+    ASSERT_EQ(log, timeless(dir_ / (b + "/metrics.jsonl")));
+    ASSERT_NE(log.find("validation_loss"), std::string::npos);
   }
 
   TempDir dir_;
   std::string recipe_;
 };
 
-TEST_F(KillResume, SigtermSavesACheckpointAndResumesToTheSameBytes) {
+class StopResume : public KillResume, public ::testing::WithParamInterface<int> {};
+
+TEST_P(StopResume, SavesACheckpointAndResumesToTheSameBytes) {
   const RunResult whole = run_program(command("whole", false));
   ASSERT_EQ(whole.code, 0) << whole.err;
-  ASSERT_FALSE(fs::exists(dir_ / "stopped"));
-  const int status = run_and_signal("stopped", 0.4, SIGTERM);
-  EXPECT_TRUE(WIFEXITED(status) || WTERMSIG(status) == SIGTERM) << status;  // a signal before the first step just ends it
+  EXPECT_EQ(signal_after_the_first_step("stopped", GetParam()), 130);
+  int checkpoints = 0;
+  for (const auto& entry : fs::directory_iterator(dir_ / "stopped/checkpoints")) {
+    EXPECT_TRUE(fs::exists(entry.path() / "state.json")) << entry.path();
+    EXPECT_NE(entry.path().filename(), "step-000060");  // it stopped before the end
+    ++checkpoints;
+  }
+  EXPECT_GT(checkpoints, 0);
+  EXPECT_NE(run_program(command("stopped", false)).code, 0);  // without --resume it does not touch an earlier run
   const RunResult rest = run_program(command("stopped", true));
   ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_NE(rest.err.find("resumed from"), std::string::npos) << rest.err;
   expect_same_result("whole", "stopped");
-  EXPECT_NE(run_program(command("stopped", false)).code, 0);  // without --resume it does not touch an earlier run
+}
+
+INSTANTIATE_TEST_SUITE_P(By, StopResume, ::testing::Values(SIGINT, SIGTERM, SIGHUP), [](const auto& param_info) {
+  return std::string(param_info.param == SIGINT ? "Sigint" : param_info.param == SIGTERM ? "Sigterm" : "Sighup");
+});
+
+TEST_F(KillResume, UnderNohupAHangupIsNoReasonToStop) {
+  EXPECT_EQ(signal_after_the_first_step("run", SIGHUP, SIGHUP), 0);
+  EXPECT_TRUE(fs::exists(dir_ / "run/model/model.safetensors"));
 }
 
 TEST_F(KillResume, SlowTwentyKillsAtRandomMoments) {
@@ -114,13 +131,17 @@ TEST_F(KillResume, SlowTwentyKillsAtRandomMoments) {
     const std::string out = "run" + std::to_string(runs++);
     bool finished = false;
     for (int in_this_run = 0; !finished && in_this_run < 6 && kills < 20; ++in_this_run) {
-      const int status = run_and_signal(out, duration * (0.05 + 0.95 * rng.uniform()), SIGKILL);
+      const pid_t child = start_quietly(command(out, true, 1 + kills % 2));
+      if (child < 0) return;
+      usleep(static_cast<useconds_t>(duration * (0.05 + 0.95 * rng.uniform()) * 1e6));
+      kill(child, SIGKILL);
+      const int status = wait_status(child);
       finished = WIFEXITED(status);
       kills += finished ? 0 : 1;
       ASSERT_TRUE(!finished || WEXITSTATUS(status) == 0) << WEXITSTATUS(status);
     }
     if (!finished) {
-      const RunResult rest = run_program(command(out, true));
+      const RunResult rest = run_program(command(out, true, 1 + runs % 2));
       ASSERT_EQ(rest.code, 0) << rest.err;
     }
     ASSERT_NO_FATAL_FAILURE(expect_same_result("whole", out));

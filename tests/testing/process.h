@@ -107,6 +107,25 @@ inline RunResult run_program(const std::vector<std::string>& args, const RunSett
   return result;
 }
 
+// Starts a program without input or output. `ignored`: a signal that the program finds ignored, as under nohup.
+inline pid_t start_quietly(const std::vector<std::string>& args, int ignored = 0) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const int null = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; ++fd) dup2(null, fd);
+    for (int number : {SIGINT, SIGTERM, SIGHUP}) signal(number, number == ignored ? SIG_IGN : SIG_DFL);
+    process_detail::exec_program(args, {});
+  }
+  if (child < 0) abort();  // kill(-1) would reach every process there is
+  return child;
+}
+
+inline int wait_status(pid_t child) {
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
+}
+
 // A program on a terminal of its own: type(), wait for what it prints, read its end.
 class Terminal {
  public:

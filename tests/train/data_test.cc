@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "testing/shared_data.h"
 #include "testing/temp_dir.h"
 #include "testing/training.h"
 #include "tokenizer/word_level.h"
@@ -143,6 +146,180 @@ INSTANTIATE_TEST_SUITE_P(
                       BadLine{"WeightNegative", "{\"text\": \"a b\", \"weight\": -1}", "`weight`"},
                       BadLine{"WeightString", "{\"text\": \"a b\", \"weight\": \"2\"}", "`weight`"}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
+
+// Single bytes, and <bos>, <eos>, <user>, <assistant>, <end> as special tokens.
+TextCodec byte_codec(const std::string& chat_template) {
+  nlohmann::json j = {{"version", "1.0"}, {"added_tokens", nlohmann::json::array()}};
+  nlohmann::json vocab = {{"Ġ", 0}, {"Ċ", 1}};
+  for (int c = 33; c < 127; ++c) vocab[std::string(1, static_cast<char>(c))] = c;
+  j["model"] = {{"type", "BPE"}, {"vocab", vocab}, {"merges", nlohmann::json::array()}};
+  j["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
+  j["decoder"] = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  int id = 200;
+  for (const char* name : {"<bos>", "<eos>", "<user>", "<assistant>", "<end>"})
+    j["added_tokens"].push_back({{"id", id++},
+                                 {"content", name},
+                                 {"single_word", false},
+                                 {"lstrip", false},
+                                 {"rstrip", false},
+                                 {"normalized", false},
+                                 {"special", true}});
+  auto t = Tokenizer::from_hf_json(j.dump(), R"({"bos_token": "<bos>", "eos_token": "<eos>"})", "bytes");
+  EXPECT_TRUE(t.ok()) << (t.ok() ? "" : t.message());
+  auto parsed = ChatTemplate::parse(chat_template, "test template");
+  EXPECT_TRUE(parsed.ok()) << (parsed.ok() ? "" : parsed.message());
+  TextCodec c;
+  c.tokenizer = *t;
+  c.chat_template = *parsed;
+  return c;
+}
+
+// What of a rendered conversation has a loss: each stretch of it in brackets.
+std::string marked(const std::string& messages, const TextCodec& c) {
+  TempDir dir;
+  const auto r = read_jsonl(dir.write("data.jsonl", "{\"messages\": [" + messages + "]}\n"), c, [] {
+    DataRecipe d;
+    d.max_length = 4096;
+    return d;
+  }());
+  if (!r.ok()) return r.message().substr(r.message().find(": ") + 2);
+  std::string out;
+  bool open = false;
+  const TrainSequence& s = r->sequences.at(0);
+  for (size_t i = 0; i < s.tokens.size(); ++i) {
+    if ((s.weights[i] > 0) != open) out += open ? "]" : "[";
+    open = s.weights[i] > 0;
+    out += c.tokenizer->piece(s.tokens[i]);
+  }
+  return out + (open ? "]" : "");
+}
+
+std::string said(const std::string& role, const std::string& content) {
+  return nlohmann::json({{"role", role}, {"content", content}}).dump();
+}
+
+const char kThinkingTemplate[] =
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '<user>' + m.content }}{% else %}{{ '<assistant>' + "
+    "(m.content.split('</think>') | last) + eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ "
+    "'<assistant><think>\n' }}{% endif %}";
+
+// R1's generation prompt opens a thought that the template takes out of finished turns.
+TEST(Jsonl, TurnsWithoutTheThoughtThatThePromptOpens) {
+  const TextCodec c = byte_codec(kThinkingTemplate);
+  EXPECT_EQ(
+      marked(said("user", "hi") + "," + said("assistant", "yes") + "," + said("user", "so") + "," + said("assistant", "no"), c),
+      "<bos><user>hi<assistant>[yes<eos>]<user>so<assistant>[no<eos>]");
+  // A message that begins as the thought does.
+  EXPECT_EQ(marked(said("user", "hi") + "," + said("assistant", "<b>"), c), "<bos><user>hi<assistant>[<b><eos>]");
+  EXPECT_EQ(marked(said("user", "hi") + "," + said("assistant", "<th"), c), "<bos><user>hi<assistant>[<th<eos>]");
+  EXPECT_EQ(marked(said("user", "hi") + "," + said("assistant", "<think>\nhm"), c),
+            "<bos><user>hi<assistant><think>\n[hm<eos>]");
+  EXPECT_EQ(marked(said("user", "hi") + "," + said("assistant", ""), c), "<bos><user>hi<assistant>[<eos>]");
+  // The thought itself would not be learnt, which is said.
+  EXPECT_NE(marked(said("user", "hi") + "," + said("assistant", "hm</think>yes"), c).find("leaves out a part of the content"),
+            std::string::npos);
+}
+
+TEST(Jsonl, TemplatesThatRewriteEarlierTurnsAreRefused) {
+  // Only the last user's turn carries a mark, and the first line counts the messages.
+  for (const char* source :
+       {"{{ bos_token }}{% for m in messages %}{{ '<' + m.role + '>' + m.content }}{% if loop.last %}{{ '!' }}{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}",
+        "{{ bos_token }}{{ messages | length }}{% for m in messages %}{{ '<' + m.role + '>' + m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"})
+    EXPECT_NE(marked(said("user", "hi") + "," + said("assistant", "yes"), byte_codec(source)).find("rewrites earlier turns"),
+              std::string::npos)
+        << marked(said("user", "hi") + "," + said("assistant", "yes"), byte_codec(source));
+}
+
+// As ChatML writes turns: the line end after <|im_end|> is the template's.
+TEST(Jsonl, WhiteSpaceAfterTheEndOfATurnHasNoLoss) {
+  const char* source =
+      "{% for m in messages %}{{ '<' + m.role + '>' + m.content + END + ' \n' }}{% endfor %}"
+      "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+  for (const char* end : {"<eos>", "<end>"}) {  // <end> ends turns without being the tokenizer's eos
+    std::string with = source;
+    with.replace(with.find("END"), 3, std::string("'") + end + "'");
+    EXPECT_EQ(
+        marked(said("user", "hi") + "," + said("assistant", "a b\n") + "," + said("user", "so") + "," + said("assistant", "c"),
+               byte_codec(with)),
+        std::string("<user>hi") + end + " \n<assistant>[a b\n" + end + "] \n<user>so" + end + " \n<assistant>[c" + end +
+            "] \n");
+  }
+  std::string plain = source;  // no token ends the turn: then white space is all there is to stop at
+  plain.replace(plain.find(" + END"), 6, "");
+  EXPECT_EQ(marked(said("user", "hi") + "," + said("assistant", "c"), byte_codec(plain)), "<user>hi \n<assistant>[c \n]");
+}
+
+// The golden Qwen2's own template and tokenizer are of that kind.
+TEST(Jsonl, TheGoldenQwen2TakesMessages) {
+  const std::string folder = testing::shared_dir() + "/goldens/qwen2/";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "NO SHARED DATA at " << testing::shared_dir() << ": set RAISON_SHARED";
+  auto t = Tokenizer::from_hf_json(testing::file_bytes(folder + "tokenizer.json"),
+                                   testing::file_bytes(folder + "tokenizer_config.json"), "qwen2");
+  ASSERT_TRUE(t.ok()) << t.message();
+  auto parsed = ChatTemplate::parse(testing::file_bytes(folder + "chat_template.jinja"), "qwen2");
+  ASSERT_TRUE(parsed.ok()) << parsed.message();
+  TextCodec c;
+  c.tokenizer = *t;
+  c.chat_template = *parsed;
+  EXPECT_EQ(marked(said("system", "Be brief.") + "," + said("user", "hi") + "," + said("assistant", "yes sir") + "," +
+                       said("user", "so") + "," + said("assistant", "no"),
+                   c),
+            "<|bos|>Be brief.<|user|>hi<|assistant|>[yes sir<|eos|>]<|user|>so<|assistant|>[no<|eos|>]");
+}
+
+TEST(Jsonl, MessagesWithTokenWeights) {
+  auto d = sft();
+  d.token_weights = true;
+  const std::string messages = R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b c"}, )"
+                               R"({"role": "user", "content": "d"}, {"role": "assistant", "content": "e"}], )";
+  // One for each token with a loss: b c <eos>, e <eos>.
+  EXPECT_EQ(one(messages + R"("weights": [1, 0, 2.5, 3, 0.5], "weight": 2})", d).weights,
+            (std::vector<float>{0, 0, 0, 0, 2, 0, 5, 0, 0, 0, 6, 1}));
+  const auto short_of_one = read(messages + "\"weights\": [1, 1, 1, 1]}\n", d);
+  ASSERT_FALSE(short_of_one.ok());
+  EXPECT_NE(short_of_one.message().find(":1: `weights` has 4 numbers, 5 tokens have a loss"), std::string::npos)
+      << short_of_one.message();
+}
+
+TEST(Jsonl, MessagesWithLossOnAll) {
+  auto d = sft();
+  d.loss = "all";
+  const std::string messages = R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])";
+  // <bos> user a assistant b <eos>: every token but the first.
+  EXPECT_EQ(one(messages + "}", d).weights, (std::vector<float>{0, 1, 1, 1, 1, 1}));
+  EXPECT_EQ(one(messages + R"(, "weight": 0.5})", d).weights, (std::vector<float>{0, 0.5, 0.5, 0.5, 0.5, 0.5}));
+  const std::string question = R"({"messages": [{"role": "user", "content": "a"}]})";
+  EXPECT_EQ(one(question, d).weights, (std::vector<float>{0, 1, 1}));  // with nothing but a question there is a loss, too
+}
+
+TEST(Jsonl, TokensOutsideOfTheVocabularyAreNamed) {
+  TempDir dir;
+  TextCodec c = codec();
+  c.vocab = 10;
+  const std::string path = dir.write("data.jsonl", "{\"tokens\": [1, 9]}\n{\"tokens\": [1, 10]}\n");
+  const auto r = read_jsonl(path, c, sft());
+  ASSERT_FALSE(r.ok());
+  EXPECT_EQ(r.message(), path + ":2: `tokens` holds 10, outside of the model's vocabulary of 10");
+}
+
+TEST(Jsonl, DeepNestingIsRefused) {
+  for (const char* brackets : {"[]", "{}"}) {
+    const std::string open = brackets[0] == '[' ? "[" : "{\"a\":", close(1, brackets[1]);
+    std::string deep, end;
+    for (int i = 0; i < 100000; ++i) {
+      deep += open;
+      end += close;
+    }
+    for (const std::string& line : {"{\"text\": \"a\", \"x\": " + deep + "1" + end + "}", deep}) {
+      const auto r = read("{\"text\": \"a b\"}\n" + line + "\n", sft());
+      ASSERT_FALSE(r.ok());
+      EXPECT_NE(r.message().find("data.jsonl:2: JSON nested more than 256 deep"), std::string::npos) << r.message();
+    }
+  }
+  EXPECT_TRUE(read("{\"text\": \"a b\", \"x\": \"\\\"" + std::string(500, '[') + "\"}\n", sft()).ok());  // in a string
+}
 
 TEST(Jsonl, OtherFaults) {
   EXPECT_FALSE(read_jsonl("/nonexistent.jsonl", codec(), sft()).ok());

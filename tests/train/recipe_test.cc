@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
+#include <set>
+
 namespace raison {
 namespace {
 
@@ -128,6 +132,12 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"WarmupTooLong", "warmup = 10", "warmup = 101", "longer than the 100 steps"},
         Bad{"OddSchedule", "\"cosine\"", "\"sine\"", "schedule.name"},
         Bad{"DecayStepsOfCosine", "warmup = 10", "warmup = 10\ndecay_steps = 5", "schedule.decay_steps"},
+        Bad{"DecayStepsMissing", "\"cosine\"", "\"wsd\"", "schedule.decay_steps: is missing"},
+        Bad{"ConfigHoldsADate", "model_type = \"llama\"", "model_type = \"llama\"\nhidden_act = 2024-05-06",
+            "bad.toml:12: model.config.hidden_act: is a date"},
+        Bad{"ConfigHoldsATimeDeepDown", "list = [1,", "list = [07:32:00,",
+            "bad.toml:13: model.config.rope_parameters.list: is a date"},
+        Bad{"ConfigHoldsNan", "rope_theta = 1e4", "rope_theta = nan", "rope_parameters.rope_theta: must be a finite number"},
         Bad{"KeepNone", "keep_last = 5", "keep_last = 0", "checkpoint.keep_last"},
         Bad{"NoData", "train = \"a.jsonl\"", "", "needs task or train"},
         Bad{"UnknownTask", "train = \"a.jsonl\"", "task = \"chess\"", "data.task"},
@@ -138,6 +148,107 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"ValidationWithoutData", "valid = [\"b.jsonl\", \"c.jsonl\"]", "", "data.valid"},
         Bad{"LengthOne", "max_length = 64", "max_length = 1", "data.max_length"}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
+
+std::string repeated(const std::string& part, int times) {
+  std::string out;
+  for (int i = 0; i < times; ++i) out += part;
+  return out;
+}
+
+TEST(Recipe, DeepNestingIsRefused) {
+  const std::string keys = repeated("a.", 50000) + "a", quoted = repeated("\"a\" . ", 50000) + "'b'";
+  const std::pair<std::string, const char*> files[] = {
+      {"\n" + keys + " = 1\n", "bad.toml:2: a key of more than 32 parts"},
+      {"[" + keys + "]\n", "bad.toml:1: a key of more than 32 parts"},
+      {"x = '''\n\n'''\n" + quoted + " = 1\n", "bad.toml:4: a key of more than 32 parts"},
+      {"x = {" + keys + " = 1}\n", "bad.toml:1: a key of more than 32 parts"},
+      {"x = " + repeated("[", 50000), "bad.toml:1: more than 32 brackets"},
+      {"x = " + repeated("{a=", 50000), "bad.toml:1: more than 32 brackets"},
+  };
+  for (const auto& [text, says] : files) {
+    const auto r = parse_recipe(text, "bad.toml");
+    ASSERT_FALSE(r.ok()) << says;
+    EXPECT_EQ(r.message().rfind(says, 0), 0u) << r.message().substr(0, 200);
+  }
+  // Dots and brackets in strings and comments are no nesting.
+  const std::string dots = repeated("[.", 60);
+  const auto fine = parse_recipe(
+      std::string(kGood) + "# " + dots + "\n[log]\nevery = 2 # " + dots + "\n", "good.toml",
+      {"out=\"" + dots + "\\\"" + dots + "\"", "model.tokenizer='''" + dots + "\n''" + dots + "'''", "checkpoint.dir=" + dots});
+  ASSERT_TRUE(fine.ok()) << fine.message();
+  EXPECT_EQ(fine->out, dots + "\"" + dots);
+  EXPECT_EQ(fine->checkpoint_dir, dots);
+}
+
+TEST(Recipe, ThoseOfTheRepositoryAreRead) {
+  for (const char* name : {"countdown-base", "sft-example"}) {
+    const auto r = read_recipe(std::string(RAISON_SOURCE_DIR "/recipes/") + name + ".toml");
+    ASSERT_TRUE(r.ok()) << r.message();
+    EXPECT_EQ(r->out, std::string("runs/") + name);
+  }
+}
+
+// Every key there is stands in the example, in force or as a comment, in its own section.
+TEST(Recipe, TheExampleExplainsEveryKey) {
+  const std::string path = RAISON_SOURCE_DIR "/recipes/sft-example.toml";
+  const auto r = read_recipe(path);
+  ASSERT_TRUE(r.ok()) << r.message();
+  std::set<std::string> explained;
+  std::ifstream in(path);
+  std::string section;
+  for (std::string line; std::getline(in, line);) {
+    if (line.rfind("# ", 0) == 0) line = line.substr(2);
+    const size_t equals = line.find(" = "), end = line.find(']');
+    if (line[0] == '[' && end != std::string::npos) {
+      section = line.substr(1, end - 1) + ".";
+      explained.insert(line.substr(1, end - 1));
+    } else if (equals != std::string::npos) {
+      explained.insert(section + line.substr(0, equals));
+    }
+  }
+  const auto all = recipe_json(*r);
+  for (const auto& item : all.items()) EXPECT_TRUE(explained.count(item.key())) << item.key();
+}
+
+TEST(Recipe, SettingsOverTheFile) {
+  const auto r = parse_recipe(kGood, "good.toml",
+                              {"steps=300", "optimizer.lr=1e-4", "out=runs/a b", "data.train=[\"x\", \"y\"]", "log.every=5",
+                               "data.valid=\"v.jsonl\"\nseed = 9"});
+  ASSERT_TRUE(r.ok()) << r.message();
+  EXPECT_EQ(r->steps, 300);
+  EXPECT_EQ(r->optimizer.lr, 1e-4);
+  EXPECT_EQ(r->out, "runs/a b");
+  EXPECT_EQ(r->data.train, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(r->log_every, 5);
+  EXPECT_EQ(r->seed, 7u);
+  EXPECT_EQ(r->data.valid, std::vector<std::string>{"\"v.jsonl\"\nseed = 9"});  // plain text, for what it is worth
+}
+
+// The file keeps its line numbers; a setting has none.
+TEST(Recipe, FaultsBesideSettingsNameTheRightLine) {
+  const auto fault = [](const std::string& text, const std::vector<std::string>& settings) {
+    const auto r = parse_recipe(text, "f.toml", settings);
+    EXPECT_FALSE(r.ok());
+    const std::string message = r.ok() ? "" : r.message();
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+    EXPECT_LT(message.size(), 400u);
+    return message;
+  };
+  std::string text = kGood;
+  text.replace(text.find("keep_last = 5"), 13, "keep_last = 0");
+  const auto line = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(text.find("keep_last")), '\n') + 1;
+  EXPECT_EQ(fault(text, {"steps=300", "batch.accumulation=2"}).rfind("f.toml:" + std::to_string(line) + ": checkpoint.keep", 0),
+            0u)
+      << fault(text, {"steps=300"});
+  EXPECT_EQ(fault(kGood, {"steps=0"}).rfind("f.toml: steps: is 0", 0), 0u) << fault(kGood, {"steps=0"});
+  EXPECT_EQ(fault(kGood, {"optimizer.rate=1"}).rfind("f.toml: optimizer.rate: unknown key", 0), 0u);
+  EXPECT_NE(fault(kGood, {"=3"}).find("--set needs KEY=VALUE"), std::string::npos);
+  EXPECT_NE(fault(kGood, {"seed.x=3"}).find("seed is no section"), std::string::npos);
+  EXPECT_NE(fault(kGood, {"out=\xff"}).find("--set: not valid UTF-8"), std::string::npos);
+  EXPECT_NE(fault(kGood, {repeated("a.", 50000) + "a=1"}).find("more than 32 parts"), std::string::npos);
+  EXPECT_NE(fault(kGood, {"steps=" + repeated("[", 50000)}).find("steps: must be an integer"), std::string::npos);
+  EXPECT_NE(fault(kGood, {"steps={" + repeated("a.", 50000) + "a=1}"}).find("steps: must be an integer"), std::string::npos);
+}
 
 TEST(Recipe, OnlyStepsAndPathsMayChangeOnResume) {
   const auto r = parse_recipe(kGood, "good.toml");
