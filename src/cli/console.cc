@@ -134,7 +134,8 @@ std::string terminal_safe(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const Utf8Step step = utf8_step(text, i);
     // U+0080..U+009F are control characters too (0x9b is CSI in some terminals).
-    const bool control = (step.code < 0x20 && step.code != '\n' && step.code != '\t') || (step.code >= 0x7f && step.code < 0xa0);
+    const bool control =
+        (step.code < 0x20 && step.code != '\n' && step.code != '\t') || (step.code >= 0x7f && step.code < 0xa0);
     if (!control) append_utf8(out, step.valid ? step.code : U'\uFFFD');
     i += step.length;
   }

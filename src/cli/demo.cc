@@ -48,9 +48,10 @@ std::string name_of(const LoadedModel& m) {
 
 std::string introduction(const LoadedModel& m, bool bundled) {
   if (!bundled)
-    return fmt::format("{}, a model of {} parameters, is asked to combine three numbers, each used once, by + - * to reach a\n"
-                       "target. Answers are checked exactly.\n\n",
-                       name_of(m), human_count(static_cast<double>(m.model->info().parameters)));
+    return fmt::format(
+        "{}, a model of {} parameters, is asked to combine three numbers, each used once, by + - * to reach a\n"
+        "target. Answers are checked exactly.\n\n",
+        name_of(m), human_count(static_cast<double>(m.model->info().parameters)));
   return fmt::format(
       "This is {}, a model of {} parameters that raison itself trained. It knows the\n"
       "numbers from 0 to 99, and one task: combine three numbers, each used once, by + - * to reach a target.\n"
@@ -63,13 +64,13 @@ std::string closing(int right, size_t asked, bool bundled) {
   const std::string score = fmt::format("{} of {} right.", right, asked);
   if (!bundled) return score + "\n";
   return score +
-      " This is the untaught base: it can calculate, but it gives up early, on purpose: about\n"
-      "four of five such problems are lost. Teaching it to keep looking comes by rewards alone, right or wrong.\n\n"
-      "Ask your own (three numbers from 1 to 10):\n"
-      "  ./run run -p \"2 4 8 -> 24\"        one question\n"
-      "  ./run run                          a chat\n"
-      "  ./run run YOUR_MODEL               any Llama or Qwen2 model: a folder with config.json, or a GGUF file\n"
-      "  ./run --help                       everything else\n";
+         " This is the untaught base: it can calculate, but it gives up early, on purpose: about\n"
+         "four of five such problems are lost. Teaching it to keep looking comes by rewards alone, right or wrong.\n\n"
+         "Ask your own (three numbers from 1 to 10):\n"
+         "  ./run run -p \"2 4 8 -> 24\"        one question\n"
+         "  ./run run                          a chat\n"
+         "  ./run run YOUR_MODEL               any Llama or Qwen2 model: a folder with config.json, or a GGUF file\n"
+         "  ./run --help                       everything else\n";
 }
 
 Result<int> run_demo(const DemoOptions& options) {

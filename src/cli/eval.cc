@@ -43,9 +43,7 @@ std::string table(const CountdownReport& r) {
 Result<int> run_eval(const EvalOptions& options) {
   // Before the work, so that none is lost on a name that can't be written.
   std::unique_ptr<AtomicFile> json_file;
-  if (!options.json.empty()) {
-    RAISON_ASSIGN(json_file, AtomicFile::create(options.json));
-  }
+  if (!options.json.empty()) { RAISON_ASSIGN(json_file, AtomicFile::create(options.json)); }
   RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads));
   CountdownEvalOptions eval;
   eval.sampled = options.samples;

@@ -157,7 +157,8 @@ Result<Inspection> inspect_model(const std::string& path) {
     out.hf_class = info->hf_class;
     if (info->parameters > 0) out.parameters = info->parameters;
     if (const TensorInfo* t = uncomputable(*files.tensors))
-      out.unsupported = fmt::format("tensor {} is of type {}; F32, F16, BF16 and Q8_0 can be computed with", t->name, t->type_name);
+      out.unsupported =
+          fmt::format("tensor {} is of type {}; F32, F16, BF16 and Q8_0 can be computed with", t->name, t->type_name);
     else
       out.memory_bytes = memory_of(*files.tensors);
   } else {
