@@ -80,7 +80,7 @@ void add_logits(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->type_name("N");
   command->add_option("--position-offset", options->position_offset, "Shift of all rotary positions (default: 0)")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 25) /* numerics.md promises angles to 2^26 */)
       ->type_name("N");
   add_threads_option(command, &options->threads);
   command->footer(

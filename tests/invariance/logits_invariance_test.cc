@@ -1,5 +1,5 @@
 // The numerics contract: a row of logits depends on its own inputs only. Every factor alone against one baseline, for every
-// weight type x cache type x length; then random combinations from a printed seed (200; 2,000 with RAISON_INVARIANCE_ALL).
+// weight type x cache type x length; then random combinations from a printed seed (200; 2,000 in the slow test).
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
