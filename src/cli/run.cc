@@ -42,13 +42,13 @@ Result<int> answer_once(LoadedModel& m, Engine& engine, const RunOptions& option
   request.sampling = sampling.params;
   request.stop = options.sampling.stop;
   request.max_tokens = sampling.max_tokens;
+  catch_interrupts();
+  RAISON_ASSIGN(const Reply reply, stream_reply(*m.text.tokenizer, engine, m.text.stop_ids, request));
+  if (!output_status().ok()) return 1;  // main says why
   if (!options.system.empty() && (options.raw || !m.text.chat_template))
     note("raison: note: --system has no use without a chat template");
   if (!options.raw && !m.text.chat_template)
     note("raison: note: the model has no chat template: it continues the text as it stands");
-  catch_interrupts();
-  RAISON_ASSIGN(const Reply reply, stream_reply(*m.text.tokenizer, engine, m.text.stop_ids, request));
-  if (!output_status().ok()) return 1;  // main says why
   if (reply.thought_tokens > 0 && !stdout_is_terminal())
     note(thought_line(reply.thought_tokens, reply.thought_seconds, reply.thought_open));
   note(stats_line(reply));

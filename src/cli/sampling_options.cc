@@ -1,6 +1,8 @@
 #include "cli/sampling_options.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <random>
 
@@ -128,8 +130,9 @@ Result<ResolvedSampling> resolve_sampling(const SamplingOptions& options, const 
   p.repetition_penalty = real(options.repeat_penalty, defaults.repetition_penalty, 1);
   p.presence_penalty = real(options.presence_penalty, {}, 0);
   p.frequency_penalty = real(options.frequency_penalty, {}, 0);
-  p.top_k = options.top_k ? *options.top_k : defaults.top_k.value_or(0);
-  p.no_repeat_ngram = options.no_repeat_ngram.value_or(0);
+  const auto bounded = [](int64_t n) { return static_cast<int>(std::min<int64_t>(n, INT32_MAX)); };  // beyond any vocabulary
+  p.top_k = bounded(options.top_k ? *options.top_k : defaults.top_k.value_or(0));
+  p.no_repeat_ngram = bounded(options.no_repeat_ngram.value_or(0));
   out.max_tokens = options.max_tokens ? *options.max_tokens : defaults.max_new_tokens.value_or(0);
   out.seed_drawn = !options.seed;
   p.seed = options.seed ? *options.seed : drawn_seed();

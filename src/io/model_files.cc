@@ -27,6 +27,20 @@ bool is_file(const std::string& path) {
 }
 std::string if_file(const std::string& path) { return is_file(path) ? path : ""; }
 
+Result<std::vector<int64_t>> read_eos_ids(const json& j, const std::string& path) {
+  std::vector<int64_t> ids;
+  const ConfigReader r(j, path);
+  if (!r.has("eos_token_id")) return ids;
+  const json& e = j["eos_token_id"];
+  for (const json& id : e.is_array() ? e : json::array({e})) {
+    if (!id.is_number_integer()) return r.bad("eos_token_id", "is neither a token id nor a list of token ids");
+    const json holder = {{"eos_token_id", id}};
+    RAISON_ASSIGN(const int64_t v, ConfigReader(holder, path).integer("eos_token_id", -1, INT32_MAX));
+    if (v >= 0) ids.push_back(v);
+  }
+  return ids;
+}
+
 Result<GenerationDefaults> read_generation(const std::string& path) {
   GenerationDefaults g;
   if (!is_file(path)) return g;
@@ -58,15 +72,7 @@ Result<GenerationDefaults> read_generation(const std::string& path) {
     if (!j["do_sample"].is_boolean()) return r.bad("do_sample", "is neither true nor false");
     g.do_sample = j["do_sample"].get<bool>();
   }
-  if (r.has("eos_token_id")) {
-    const json& e = j["eos_token_id"];
-    for (const json& id : e.is_array() ? e : json::array({e})) {
-      if (!id.is_number_integer()) return r.bad("eos_token_id", "is neither a token id nor a list of token ids");
-      const json holder = {{"eos_token_id", id}};
-      RAISON_ASSIGN(const int64_t v, ConfigReader(holder, path).integer("eos_token_id", -1, INT32_MAX));
-      if (v >= 0) g.eos_ids.push_back(v);
-    }
-  }
+  RAISON_ASSIGN(g.eos_ids, read_eos_ids(j, path));
   return g;
 }
 
@@ -130,6 +136,9 @@ Result<ModelFiles> ModelFiles::open(const std::string& path, bool load_weights) 
     RAISON_ASSIGN(m.config, read_json_file(path + "/config.json"));
     if (!m.config.is_object()) return error("{}/config.json: is not a JSON object", path);
     RAISON_ASSIGN(m.generation, read_generation(path + "/generation_config.json"));
+    if (m.generation.eos_ids.empty()) {  // older folders say it there alone
+      RAISON_ASSIGN(m.generation.eos_ids, read_eos_ids(m.config, path + "/config.json"));
+    }
     m.tokenizer_json = if_file(path + "/tokenizer.json");
     m.tokenizer_config_json = if_file(path + "/tokenizer_config.json");
     m.chat_template_jinja = if_file(path + "/chat_template.jinja");

@@ -55,6 +55,10 @@ Result<DenseConfig> config_from_hf(const nlohmann::json& json, const std::string
   RAISON_ASSIGN(const bool sliding, r.boolean_or("use_sliding_window", false));
   if (mlp_bias) return error("{}: mlp_bias true is not supported", where);
   if (sliding) return error("{}: use_sliding_window true is not supported", where);
+  if (r.has("layer_types"))
+    for (const nlohmann::json& t : json["layer_types"])
+      if (!t.is_string() || t.get<std::string>() != "full_attention")
+        return error("{}: \"layer_types\" asks for other than full_attention, which is not supported", where);
   c.qkv_bias = is_qwen2(c) || attention_bias;
   c.o_bias = !is_qwen2(c) && attention_bias;
   c.bos = first_id(json, "bos_token_id");
@@ -76,8 +80,17 @@ Result<DenseConfig> config_from_gguf(const GgufFile& file, const std::string& ar
   RAISON_ASSIGN(c.context, r.integer_or("context_length", 2048, 1, 1 << 30));
   RAISON_ASSIGN(c.norm_eps, r.number_or("attention.layer_norm_rms_epsilon", 1e-6, 0.0, 1.0));
   RAISON_ASSIGN(const int64_t rot, r.integer_or("rope.dimension_count", c.head_dim, 2, 4096));
-  if (rot > c.head_dim || rot % 2 != 0)
-    return error("{}: rope.dimension_count {} does not fit heads of {}", file.path(), rot, c.head_dim);
+  if (rot != c.head_dim)
+    return error("{}: rope.dimension_count {} with heads of {} is not supported; the two must be equal", file.path(), rot,
+                 c.head_dim);
+  RAISON_ASSIGN(const int64_t value_length, r.integer_or("attention.value_length", c.head_dim, 1, 4096));
+  if (value_length != c.head_dim)
+    return error("{}: attention.value_length {} differs from key_length {}, which is not supported", file.path(), value_length,
+                 c.head_dim);
+  RAISON_ASSIGN(const int64_t experts, r.integer_or("expert_count", 0, 0, 1 << 20));
+  if (experts > 0) return error("{}: expert_count {}: a mixture of experts is not supported", file.path(), experts);
+  RAISON_ASSIGN(const int64_t window, r.integer_or("attention.sliding_window", 0, 0, int64_t{1} << 40));
+  if (window > 0 && window < c.context) return error("{}: attention.sliding_window {} is not supported", file.path(), window);
   c.rope.rot = static_cast<int>(rot);
   RAISON_ASSIGN(c.rope.theta, r.number_or("rope.freq_base", 10000.0, 1.0, 1e12));
   RAISON_RETURN_IF_ERROR(rope_scaling_from_gguf(r, &c.rope));
@@ -169,6 +182,16 @@ class DenseDecoder final : public Model {
     return final_norm_(ctx, x);  // [R, hidden]
   }
 
+  Status expressible_in_hf() const override {
+    if (!c_.rope.divisors.empty())
+      return error(
+          "the rotary frequencies of this GGUF (rope_freqs.weight) have no place in a config.json; take the model's "
+          "Hugging Face folder instead");
+    const bool sayable = is_qwen2(c_) ? c_.qkv_bias && !c_.o_bias : c_.qkv_bias == c_.o_bias;
+    if (!sayable) return error("this GGUF has other attention biases than a {} config.json can say", c_.architecture);
+    return {};
+  }
+
   nlohmann::ordered_json hf_config(DType type) const override {
     nlohmann::ordered_json j = {
         {"architectures", {info_.hf_class}},
@@ -240,7 +263,9 @@ class DenseDecoder final : public Model {
     final_norm_.eps = eps;
     head_ = embedding_;
     if (!c_.tied) { RAISON_ASSIGN(head_, loader.matrix(store_, "lm_head.weight", "output.weight", c_.vocab, c_.hidden)); }
-    return {};
+    std::vector<std::string> known = {"rope_freqs.weight"};  // read with the config
+    if (c_.tied) known.emplace_back("lm_head.weight");       // the embedding once more
+    return loader.finish(known);
   }
 
   DenseConfig c_;

@@ -30,7 +30,7 @@ Parameter named(const std::string& name, std::vector<int64_t> shape) {
 }  // namespace
 
 Result<const TensorInfo*> FileParameterLoader::find(const std::string& hf, const std::string& gguf,
-                                                    const std::vector<int64_t>& shape) const {
+                                                    const std::vector<int64_t>& shape) {
   const std::string& name = is_gguf() ? gguf : hf;
   const TensorInfo* t = files_.tensors->find(name);
   if (!t) return error("{}: tensor {} is missing; the file is incomplete or of another architecture", files_.path, name);
@@ -39,7 +39,19 @@ Result<const TensorInfo*> FileParameterLoader::find(const std::string& hf, const
   if (!t->known_type)
     return error("{}: tensor {} is of type {}, which cannot be computed with; F32, F16, BF16 and Q8_0 can", files_.path, name,
                  t->type_name);
+  taken_.insert(name);
   return t;
+}
+
+Status FileParameterLoader::finish(const std::vector<std::string>& known) const {
+  for (const TensorInfo& t : files_.tensors->tensors()) {
+    const bool buffer = t.name.size() > 8 && t.name.compare(t.name.size() - 8, 8, "inv_freq") == 0;
+    if (taken_.count(t.name) || buffer || std::count(known.begin(), known.end(), t.name)) continue;
+    return error(
+        "{}: tensor {} has no place in this architecture as its config describes it; without it the answers would be wrong",
+        files_.path, t.name);
+  }
+  return {};
 }
 
 Result<Parameter*> FileParameterLoader::matrix(ParameterStore& store, const std::string& hf, const std::string& gguf,
@@ -134,6 +146,10 @@ Result<RopeConfig> rope_from_hf(const ConfigReader& config, int head_dim) {
   RopeConfig rope;
   rope.rot = head_dim;
   const nlohmann::json& json = config.json();
+  RAISON_ASSIGN(const double partial, config.number_or("partial_rotary_factor", 1.0, 0.0, 1.0));
+  if (partial != 1) return config.bad("partial_rotary_factor", "is not 1, which is not supported");
+  if (config.has("rope_parameters") && config.has("rope_scaling"))
+    return config.bad("rope_scaling", "stands beside rope_parameters; one of them must go");
   const bool modern = config.has("rope_parameters");
   const char* block = modern ? "rope_parameters" : "rope_scaling";
   if (!modern || config.has("rope_theta")) { RAISON_ASSIGN(rope.theta, config.number_or("rope_theta", 10000.0, 1.0, 1e12)); }
@@ -142,6 +158,12 @@ Result<RopeConfig> rope_from_hf(const ConfigReader& config, int head_dim) {
   if (!scaling.is_object()) return config.bad(block, "is no object");
   const ConfigReader r(scaling, config.where() + ": " + block);
   if (modern) { RAISON_ASSIGN(rope.theta, r.number_or("rope_theta", rope.theta, 1.0, 1e12)); }
+  RAISON_ASSIGN(const double partial_here, r.number_or("partial_rotary_factor", 1.0, 0.0, 1.0));
+  if (partial_here != 1) return r.bad("partial_rotary_factor", "is not 1, which is not supported");
+  if (!r.has("type") && !r.has("rope_type"))
+    for (const auto& [key, value] : scaling.items())
+      if (key != "rope_theta" && key != "partial_rotary_factor")
+        return config.bad(block, "has \"" + key.substr(0, 32) + "\" but no \"rope_type\"");
   RAISON_ASSIGN(const std::string old_name, r.string_or("type", "default"));
   RAISON_ASSIGN(const std::string type, r.string_or("rope_type", old_name));
   if (type == "default") return rope;
@@ -174,8 +196,17 @@ nlohmann::ordered_json rope_scaling_json(const nlohmann::json& config) {
 }
 
 Status rope_scaling_from_gguf(const GgufKeys& keys, RopeConfig* rope) {
+  if (keys.has("rope.scaling.type") && !keys.string("rope.scaling.type"))
+    return error("{}: rope.scaling.type is no string", keys.where());
+  RAISON_ASSIGN(const double legacy, keys.number_or("rope.scale_linear", 1.0, 1e-3, 1e6));
+  if (legacy != 1) return error("{}: rope.scale_linear {} is not supported; rope.scaling is", keys.where(), legacy);
   const std::string type = keys.string("rope.scaling.type").value_or("none");
-  if (type == "none") return {};
+  if (type == "none") {
+    RAISON_ASSIGN(const double factor, keys.number_or("rope.scaling.factor", 1.0, 1e-3, 1e6));
+    if (factor != 1 && !keys.has("rope.scaling.type"))
+      return error("{}: rope.scaling.factor {} without rope.scaling.type", keys.where(), factor);
+    return {};
+  }
   if (type != "linear")
     return error("{}: rope.scaling.type \"{}\" is not supported; none and linear are", keys.where(), type.substr(0, 32));
   rope->scaling = RopeConfig::Scaling::Linear;

@@ -1,5 +1,7 @@
 // What the architectures share when they read their files: parameters by either name, config keys of either format.
 #pragma once
+#include <set>
+
 #include "io/tensor_read.h"
 #include "models/model.h"
 #include "nn/rope_table.h"
@@ -16,6 +18,9 @@ class ParameterLoader {
                                     int64_t cols, int interleaved_heads = 0) = 0;
   virtual Result<Parameter*> vector(ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t n,
                                     int interleaved_heads = 0) = 0;
+  // After the last one. Error: the files hold a tensor that nobody took and that is not in `known` (names that the
+  // architecture knows to be of no use): a model that computes without it would be another model.
+  virtual Status finish(const std::vector<std::string>& known) const = 0;
 };
 
 class FileParameterLoader final : public ParameterLoader {
@@ -25,17 +30,20 @@ class FileParameterLoader final : public ParameterLoader {
                             int interleaved_heads) override;
   Result<Parameter*> vector(ParameterStore&, const std::string& hf, const std::string& gguf, int64_t n,
                             int interleaved_heads) override;
+  Status finish(const std::vector<std::string>& known) const override;
 
  private:
-  Result<const TensorInfo*> find(const std::string& hf, const std::string& gguf, const std::vector<int64_t>& shape) const;
+  Result<const TensorInfo*> find(const std::string& hf, const std::string& gguf, const std::vector<int64_t>& shape);
   bool is_gguf() const { return files_.format == ModelFiles::Format::Gguf; }
   const ModelFiles& files_;
   LoadOptions options_;
+  std::set<std::string> taken_;
 };
 
 // Zero parameters, trainable.
 class ZeroParameterLoader final : public ParameterLoader {
  public:
+  Status finish(const std::vector<std::string>&) const override { return {}; }
   Result<Parameter*> matrix(ParameterStore&, const std::string& hf, const std::string& gguf, int64_t rows, int64_t cols,
                             int interleaved_heads) override;
   Result<Parameter*> vector(ParameterStore&, const std::string& hf, const std::string& gguf, int64_t n,
@@ -51,6 +59,7 @@ class GgufKeys {
   Result<int64_t> integer_or(const std::string& key, int64_t fallback, int64_t lo, int64_t hi) const;
   Result<double> number_or(const std::string& key, double fallback, double lo, double hi) const;
   std::optional<std::string> string(const std::string& key) const { return metadata_.string(prefix_ + key); }
+  bool has(const std::string& key) const { return metadata_.has(prefix_ + key); }
   const std::string& where() const { return where_; }
 
  private:

@@ -41,6 +41,8 @@ class Model {
   virtual Tensor forward(Context& ctx, const ForwardBatch& batch) = 0;
   // The head's matrix [vocab, hidden] (the embedding table if tied): logits = hidden·headᵀ.
   virtual const Parameter& head() const = 0;
+  // Error: a GGUF whose computation no config.json can describe; what hf_config() then says is another model.
+  virtual Status expressible_in_hf() const = 0;
   // config.json of this model as transformers reads it, weights said to be of `type`.
   virtual nlohmann::ordered_json hf_config(DType type) const = 0;
 };

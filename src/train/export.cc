@@ -77,6 +77,7 @@ Status write_weights(const Model& model, DType type, const std::string& path) {
 }
 
 Status write_folder(const Model& model, const ModelText& text, DType type, const std::string& folder) {
+  RAISON_RETURN_IF_ERROR(model.expressible_in_hf());
   RAISON_RETURN_IF_ERROR(write_weights(model, type, folder + "/model.safetensors"));
   RAISON_RETURN_IF_ERROR(write_file_atomic(folder + "/config.json", model.hf_config(type).dump(2) + "\n"));
   if (!text.generation_config.is_null()) {

@@ -111,6 +111,8 @@ Result<TrainSetup> make_new(const Recipe& recipe) {
 Result<TrainSetup> set_up_model(const Recipe& recipe) {
   RAISON_ASSIGN(TrainSetup setup, recipe.model.path.empty() ? make_new(recipe) : load_existing(recipe));
   std::string where = recipe.model.path;
+  // Before the first step: what is taught must be able to leave as a folder.
+  if (const Status sayable = setup.model->expressible_in_hf(); !sayable.ok()) return error("{}: {}", where, sayable.message());
   if (!recipe.model.tokenizer.empty()) {
     where = recipe.model.tokenizer;
     RAISON_ASSIGN(ModelText text, read_tokenizer_files(where));

@@ -1,4 +1,6 @@
 // What goes wrong is one line on stderr, code 1 (an error) or 2 (a command line that makes no sense), and nothing on stdout.
+#include <nlohmann/json.hpp>
+
 #include "e2e/cli_fixture.h"
 
 namespace raison::testing {
@@ -110,6 +112,90 @@ TEST_F(BadInput, Models) {
   expect_error({"run", folder_, "-p", "x"}, 1, "mamba");
   spill(path("config.json"), "{");
   expect_error({"run", folder_, "-p", "x"}, 1, "config.json");
+}
+
+// Files of every format, damaged in ways that only their reader can notice.
+TEST_F(BadInput, DamagedFiles) {
+  const auto restore = [&] {
+    std::filesystem::remove_all(folder_ + "/m");
+    std::filesystem::copy(golden_model("qwen2"), folder_ + "/m", std::filesystem::copy_options::recursive);
+  };
+  restore();
+  const std::string m = folder_ + "/m";
+  const std::string weights = slurp(m + "/model.safetensors");
+  const auto with = [&](const std::string& file, const std::string& bytes, const std::string& word) {
+    restore();
+    spill(m + "/" + file, bytes);
+    expect_error({"run", m, "-p", "x", "--max-tokens", "1"}, 1, word);
+  };
+  const auto replaced = [&](const std::string& file, const std::string& from, const std::string& to, const std::string& word) {
+    restore();
+    std::string text = slurp(m + "/" + file);
+    const size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos) << file << " has no " << from;
+    spill(m + "/" + file, text.replace(at, from.size(), to));
+    expect_error({"run", m, "-p", "x", "--max-tokens", "1"}, 1, word);
+  };
+  std::string huge = weights;
+  for (int i = 0; i < 8; ++i) huge[static_cast<size_t>(i)] = static_cast<char>(0xff);
+  with("model.safetensors", huge, "model.safetensors");
+  with("model.safetensors", weights.substr(0, 4), "model.safetensors");
+  with("model.safetensors", weights.substr(0, weights.size() - 2), "model.safetensors");
+  with("model.safetensors", weights + "xx", "model.safetensors");
+  replaced("model.safetensors", "\"BF16\"", "\"BF61\"", "model.safetensors");
+  replaced("model.safetensors", "\"shape\"", "\"shope\"", "model.safetensors");
+  replaced("model.safetensors", "q_proj.weight", "q_prej.weight", "q_pr");
+  with("tokenizer.json", "{\"model\": 3}", "tokenizer.json");
+  with("tokenizer.json", "[1, 2", "tokenizer.json");
+  with("tokenizer.json", std::string(100000, '['), "tokenizer.json");
+  replaced("tokenizer.json", "\"type\": \"BPE\"", "\"type\": \"Unigram\"", "Unigram");
+  with("tokenizer_config.json", "\"text\"", "tokenizer_config");
+  with("generation_config.json", "{\"temperature\": \"hot\"}", "temperature");
+  with("generation_config.json", "{\"top_p\": 7}", "top_p");
+  with("generation_config.json", "{\"eos_token_id\": \"end\"}", "eos_token_id");
+  with("config.json", std::string(100000, '{'), "config.json");
+  replaced("config.json", "\"hidden_size\": ", "\"hidden_size\": 9", "config");
+  replaced("config.json", "\"num_attention_heads\": ", "\"num_attention_heads\": 7", "config");
+  replaced("config.json", "\"model_type\": \"qwen2\"", "\"model_type\": 2", "model_type");
+
+  std::string gguf = slurp(stories());
+  const auto bad_gguf = [&](size_t at, const std::string& bytes) {
+    spill(path("bad.gguf"), std::string(gguf).replace(at, bytes.size(), bytes));
+    expect_error({"run", path("bad.gguf"), "-p", "x"}, 1, "bad.gguf");
+  };
+  bad_gguf(4, std::string("\x09\0\0\0", 4));                                    // version
+  bad_gguf(8, std::string(8, '\xff'));                                          // tensors
+  bad_gguf(16, std::string(8, '\xff'));                                         // keys
+  bad_gguf(24, std::string(8, '\x7f'));                                         // length of the first key
+  bad_gguf(gguf.find("llama.block_count") + 17, std::string("\x0d\0\0\0", 4));  // type of its value
+
+  const std::string head = "kind = \"sft\"\nsteps = 1\nout = \"" + path("run") + "\"\n[model]\npath = \"" +
+                           golden_model("qwen2") + "\"\n[data]\ntrain = \"" + path("d.jsonl") + "\"\nformat = \"prompt\"\n";
+  spill(path("r.toml"), head);
+  for (const char* line : {"{\"prompt\": 3, \"completion\": \"b\"}", "{\"prompt\": \"a\"", "[]", "{\"prompt\": \"a\"}", ""}) {
+    spill(path("d.jsonl"), std::string(line) + "\n");
+    expect_error({"train", "sft", path("r.toml")}, 1, "raison: error");
+  }
+}
+
+// A tokenizer's end token may stand in config.json alone; it stops the reply all the same.
+TEST_F(BadInput, EndTokenOfAnOlderFolder) {
+  std::filesystem::copy(golden_model("qwen2"), folder_ + "/m", std::filesystem::copy_options::recursive);
+  const std::string m = folder_ + "/m";
+  const std::vector<std::string> args = {"run",          m,   "--raw",   "-p",        "Hello there", "--temp", "0",
+                                         "--max-tokens", "5", "--top-k", "2147483648"};
+  const RunResult free = raison(args);
+  ASSERT_EQ(free.code, 0) << free.err;
+  std::filesystem::remove(m + "/generation_config.json");
+  std::filesystem::remove(m + "/tokenizer_config.json");
+  auto config = nlohmann::json::parse(slurp(m + "/config.json"));
+  std::vector<int> every(static_cast<size_t>(config["vocab_size"].get<int>()));
+  for (size_t i = 0; i < every.size(); ++i) every[i] = static_cast<int>(i);
+  config["eos_token_id"] = every;
+  spill(m + "/config.json", config.dump());
+  const RunResult r = raison(args);
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.err.find("reply 1 token,"), std::string::npos) << r.err;
 }
 
 TEST_F(BadInput, Recipes) {

@@ -104,10 +104,13 @@ TEST_F(ModelGolden, LogitsOfEveryPrompt) {
       ASSERT_TRUE(got.ok()) << got.message();
       ASSERT_EQ(got->size(), want->size());
       double worst = 0;
-      for (size_t i = 0; i < got->size(); ++i)
+      for (size_t i = 0; i < got->size(); ++i) {
+        ASSERT_TRUE(std::isfinite((*got)[i])) << "prompt " << n << " logit " << i;
         worst = std::max(worst, std::fabs(static_cast<double>((*got)[i]) - static_cast<double>((*want)[i])));
+      }
       EXPECT_LE(worst, 1e-4) << "prompt " << n;
     }
+    EXPECT_TRUE(g.tensors->find("prompt.0.tokens")) << "a golden without prompts";
   }
 }
 
