@@ -1,0 +1,390 @@
+// docs/numerics.md, written down once more from the page alone, straight and slow: ref must have its bits. The other tests tie
+// the vector tables to ref; this one ties ref to the page.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/math.h"
+#include "base/rng.h"
+#include "base/thread_pool.h"
+#include "kernels/tables.h"
+
+namespace raison {
+namespace {
+
+using Floats = std::vector<float>;
+constexpr float kInf = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+
+Floats values(size_t n, uint64_t seed, float scale = 1.0f) {
+  Rng rng(seed, 6);
+  Floats out(n);
+  for (float& v : out) v = static_cast<float>(rng.normal()) * scale * (rng.below(10) == 0 ? 30.0f : 1.0f);
+  return out;
+}
+
+::testing::AssertionResult same_bits(const Floats& got, const Floats& page) {
+  if (got.size() != page.size()) return ::testing::AssertionFailure() << "sizes " << got.size() << " and " << page.size();
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (std::isnan(got[i]) && std::isnan(page[i])) continue;  // section 12: some NaN
+    if (std::memcmp(&got[i], &page[i], 4) != 0)
+      return ::testing::AssertionFailure() << "at " << i << " ref has " << got[i] << ", the page " << page[i];
+  }
+  return ::testing::AssertionSuccess();
+}
+
+// ---- section 1 ----
+
+float folded(Floats lanes) {
+  while (lanes.size() > 1) {
+    const size_t half = lanes.size() / 2;
+    for (size_t j = 0; j < half; ++j) lanes[j] += lanes[j + half];
+    lanes.resize(half);
+  }
+  return lanes[0];
+}
+float tree16_of_products(const float* a, const float* b, size_t n) {
+  Floats lanes;
+  for (size_t lane = 0; lane < 16; ++lane) {
+    float sum = 0.0f;
+    for (size_t i = lane; i < n; i += 16) sum = std::fma(a[i], b[i], sum);
+    lanes.push_back(sum);
+  }
+  return folded(lanes);
+}
+float tree16_of_terms(const Floats& terms) {
+  Floats lanes;
+  for (size_t lane = 0; lane < 16; ++lane) {
+    float sum = 0.0f;
+    for (size_t i = lane; i < terms.size(); i += 16) sum = sum + terms[i];
+    lanes.push_back(sum);
+  }
+  return folded(lanes);
+}
+float maximum(const Floats& x) {
+  float m = -kInf;
+  for (float v : x)
+    if (v > m) m = v;
+  return m;
+}
+
+// ---- section 2 ----
+
+float horner(float r, std::initializer_list<float> highest_first) {
+  float p = *highest_first.begin();
+  for (const float* c = highest_first.begin() + 1; c != highest_first.end(); ++c) p = std::fma(p, r, *c);
+  return p;
+}
+float with_exponent(float p, float z) {
+  uint32_t a, b;
+  std::memcpy(&a, &p, 4);
+  std::memcpy(&b, &z, 4);
+  a += b << 23;
+  std::memcpy(&p, &a, 4);
+  return p;
+}
+float exp2_of(float x) {
+  if (!(x > -100.0f)) x = -100.0f;
+  const float z = x + 12582912.0f, r = x - (z - 12582912.0f);
+  return with_exponent(horner(r, {0x1.5ec866p-10f, 0x1.3cbf60p-7f, 0x1.c6afeep-5f, 0x1.ebfa4cp-3f, 0x1.62e430p-1f, 1.0f}), z);
+}
+float exp_of(float x) {
+  if (std::isnan(x)) return x;
+  if (x < -87.0f) return 0.0f;
+  if (x > 88.0f) return kInf;
+  const float z = std::fma(x, 0x1.715476p+0f, 12582912.0f), n = z - 12582912.0f;
+  const float r = std::fma(n, -0x1.7f7d1cp-20f, std::fma(n, -0x1.62e400p-1f, x));
+  return with_exponent(horner(r, {0x1.6d110ep-10f, 0x1.120b72p-7f, 0x1.55551ap-5f, 0x1.5554dcp-3f, 0.5f, 1.0f, 1.0f}), z);
+}
+
+TEST(NumericsPage, ElementaryFunctions) {
+  Rng rng(1, 7);
+  for (int i = 0; i < 200000; ++i) {
+    const float x = static_cast<float>(rng.normal() * 40), negative = -std::fabs(x) * 2;
+    ASSERT_TRUE(same_bits({exp_f32(x), exp2_f32(negative)}, {exp_of(x), exp2_of(negative)})) << x;
+  }
+  for (float x : {0.0f, -0.0f, -87.0f, 88.0f, std::nextafter(88.0f, 99.0f), std::nextafter(-87.0f, -99.0f), kInf, -kInf, kNan})
+    EXPECT_TRUE(same_bits({exp_f32(x)}, {exp_of(x)})) << x;
+  for (float x : {0.0f, -0.0f, -0.5f, -99.9f, -100.0f, -1e30f, -kInf, kNan})
+    EXPECT_TRUE(same_bits({exp2_f32(x)}, {exp2_of(x)})) << x;
+}
+
+// ---- sections 1, 4, 7 ----
+
+TEST(NumericsPage, RmsNorm) {
+  ThreadPool exec(1);
+  for (size_t dim : {1, 2, 15, 16, 17, 31, 100, 896}) {
+    constexpr size_t rows = 3;
+    const Floats x = values(rows * dim, 1), w = values(dim, 2), dy = values(rows * dim, 3);
+    Floats y, rstd, dx, dw = values(dim, 4);
+    Floats got_y(rows * dim), got_rstd(rows), got_dx(rows * dim), got_dw = dw;
+    for (size_t r = 0; r < rows; ++r) {
+      const float s = tree16_of_products(&x[r * dim], &x[r * dim], dim);
+      rstd.push_back(1.0f / std::sqrt(s / static_cast<float>(dim) + 1e-5f));
+      Floats g;
+      for (size_t i = 0; i < dim; ++i) {
+        y.push_back((x[r * dim + i] * rstd[r]) * w[i]);
+        g.push_back(dy[r * dim + i] * w[i]);
+      }
+      const float mean = tree16_of_products(g.data(), &x[r * dim], dim) / static_cast<float>(dim);
+      const float c = ((rstd[r] * rstd[r]) * rstd[r]) * mean;
+      for (size_t i = 0; i < dim; ++i) {
+        const float xc = x[r * dim + i] * c, xr = x[r * dim + i] * rstd[r];
+        dx.push_back(std::fma(g[i], rstd[r], -xc));
+        dw[i] = std::fma(dy[r * dim + i], xr, dw[i]);
+      }
+    }
+    const auto n = static_cast<int64_t>(dim);
+    ref_kernels().rms_norm(exec, x.data(), w.data(), 1e-5f, rows, n, got_y.data(), got_rstd.data());
+    ref_kernels().rms_norm_backward(exec, x.data(), w.data(), rstd.data(), dy.data(), rows, n, got_dx.data(), got_dw.data());
+    EXPECT_TRUE(same_bits(got_y, y)) << "y, dim " << dim;
+    EXPECT_TRUE(same_bits(got_rstd, rstd)) << "rstd, dim " << dim;
+    EXPECT_TRUE(same_bits(got_dx, dx)) << "dx, dim " << dim;
+    EXPECT_TRUE(same_bits(got_dw, dw)) << "dw, dim " << dim;
+  }
+}
+
+TEST(NumericsPage, Softmax) {
+  ThreadPool exec(1);
+  for (size_t n : {1, 5, 16, 18, 47, 333}) {
+    for (int kind = 0; kind < 4; ++kind) {
+      Floats x = values(n, 10 + n, 3.0f);
+      if (kind == 1) x[n / 2] = -kInf;
+      if (kind == 2) x[n / 2] = kNan;
+      if (kind == 3)
+        for (size_t i = 0; i < n; ++i) x[i] = i % 2 != 0 ? 0.0f : -0.0f;
+      const Floats dy = values(n, 20 + n);
+      const float m = maximum(x);
+      Floats e, y, dx, got_y(n), got_dx(n);
+      for (float v : x) e.push_back(exp_of(v - m));
+      const float inverse = 1.0f / tree16_of_terms(e);
+      for (float v : e) y.push_back(v * inverse);
+      const float dot = tree16_of_products(dy.data(), y.data(), n);
+      for (size_t i = 0; i < n; ++i) dx.push_back(y[i] * (dy[i] - dot));
+      ref_kernels().softmax(exec, x.data(), 1, static_cast<int64_t>(n), got_y.data());
+      ref_kernels().softmax_backward(exec, y.data(), dy.data(), 1, static_cast<int64_t>(n), got_dx.data());
+      EXPECT_TRUE(same_bits(got_y, y)) << "n " << n << " kind " << kind;
+      EXPECT_TRUE(same_bits(got_dx, dx)) << "dx, n " << n << " kind " << kind;
+    }
+  }
+}
+
+TEST(NumericsPage, SumOfSquares) {
+  ThreadPool exec(1);
+  for (size_t n : {1, 17, 4096, 4097, 4096 * 3 + 21}) {
+    const Floats x = values(n, 30);
+    double total = 0;
+    for (size_t begin = 0; begin < n; begin += 4096)
+      total += tree16_of_products(&x[begin], &x[begin], std::min<size_t>(4096, n - begin));
+    EXPECT_EQ(ref_kernels().sum_squares(exec, x.data(), static_cast<int64_t>(n)), total) << n;
+  }
+}
+
+// ---- section 3 ----
+
+float to_nearest_even(float v) {
+  const float below = std::floor(v), rest = v - below;
+  if (rest != 0.5f) return rest < 0.5f ? below : below + 1;
+  return std::fmod(below, 2.0f) == 0.0f ? below : below + 1;
+}
+
+struct Quantised {
+  float scale;
+  int codes[32];
+};
+Quantised quant(const float* x) {
+  Floats sizes;
+  for (int i = 0; i < 32; ++i) sizes.push_back(std::fabs(x[i]));
+  const float a = maximum(sizes);
+  Quantised q = {};
+  if (!(a > 0.0f) || std::isinf(127.0f / a)) return q;
+  q.scale = a / 127.0f;
+  for (int i = 0; i < 32; ++i) {
+    const float v = x[i] * (127.0f / a);
+    q.codes[i] = std::isnan(v) ? 0 : v > 127.0f ? 127 : v < -127.0f ? -127 : static_cast<int>(to_nearest_even(v));
+  }
+  return q;
+}
+
+TEST(NumericsPage, MatmulWithQ8Weights) {
+  constexpr size_t n = 19, k = 96, blocks = k / 32;
+  Rng rng(40, 8);
+  std::vector<uint8_t> rows(n * blocks * 34);
+  for (size_t b = 0; b < rows.size(); b += 34) {
+    const uint16_t d = f32_to_f16(static_cast<float>(rng.normal()) * 0.02f);
+    std::memcpy(&rows[b], &d, 2);
+    for (size_t i = 2; i < 34; ++i) rows[b + i] = i == 9 ? 0x80 : static_cast<uint8_t>(rng.below(256));  // -128 among them
+  }
+  const auto w = PackedWeight::pack(DType::Q8_0, n, k, rows.data());
+  ASSERT_TRUE(w.ok());
+
+  std::vector<Floats> inputs;
+  for (uint64_t i = 0; i < 20; ++i) inputs.push_back(values(k, 50 + i, i % 2 != 0 ? 1.0f : 1e-20f));
+  Floats ties(k);  // a = 127: the codes are the values themselves, every other one a tie
+  for (size_t i = 0; i < k; ++i) ties[i] = static_cast<float>(i % 32) * 0.5f - 8.0f;
+  ties[3] = 127.0f, ties[40] = -127.0f, ties[64] = 127.0f, ties[65] = -127.0f, ties[66] = 126.5f, ties[67] = -125.5f;
+  inputs.push_back(ties);
+  for (float& v : ties) v *= 2.0f;
+  inputs.push_back(ties);
+  // The middle block alone has values, so that nothing larger hides what it adds.
+  const auto block_of = [&](std::initializer_list<float> first, float rest) {
+    Floats x(k);
+    std::fill(x.begin() + 32, x.begin() + 64, rest);
+    std::copy(first.begin(), first.end(), x.begin() + 32);
+    inputs.push_back(x);
+  };
+  block_of({}, 0.0f);
+  block_of({}, -0.0f);
+  block_of({-1e-42f, 1e-41f}, 0.0f);          // 127 / a is infinite: no scale
+  block_of({0x1p-126f, -0x1p-127f}, 1e-45f);  // and where it just is not
+  block_of({3e38f, -3e38f, 1.0f}, 1e37f);
+  block_of({kNan, 5.0f, -3.0f}, 0.25f);  // NaN is no maximum, and its code is 0
+  block_of({kNan}, kNan);
+  block_of({kInf, 1.0f}, 2.0f);
+  block_of({-kInf, kNan, kInf}, 0.0f);
+
+  ThreadPool exec(1);
+  for (size_t c = 0; c < inputs.size(); ++c) {
+    Floats page, got(n);
+    for (size_t row = 0; row < n; ++row) {
+      float acc = 0.0f;
+      for (size_t b = 0; b < blocks; ++b) {
+        const uint8_t* block = &rows[(row * blocks + b) * 34];
+        uint16_t d;
+        std::memcpy(&d, block, 2);
+        const Quantised x = quant(&inputs[c][b * 32]);
+        int64_t sum = 0;
+        for (int i = 0; i < 32; ++i) sum += int64_t{static_cast<int8_t>(block[2 + i])} * x.codes[i];
+        const float t = f16_to_f32(d) * static_cast<float>(sum);
+        acc = std::fma(x.scale, t, acc);
+      }
+      page.push_back(acc);
+    }
+    ref_kernels().matmul(exec, w->view(), inputs[c].data(), k, 1, got.data(), n);
+    EXPECT_TRUE(same_bits(got, page)) << "input " << c;
+  }
+}
+
+TEST(NumericsPage, MatmulWithFloatWeights) {
+  constexpr size_t n = 21, k = 45, rows = 3;
+  const Floats source = values(n * k, 60), x = values(rows * k, 61), dy = values(rows * n, 62), held = values(n * k, 63);
+  ThreadPool exec(1);
+  for (const DType type : {DType::F32, DType::F16, DType::BF16}) {
+    const auto weight = PackedWeight::pack_f32(type, n, k, source.data());
+    ASSERT_TRUE(weight.ok());
+    Floats w = source;
+    for (float& v : w) {
+      if (type == DType::F16) v = f16_to_f32(f32_to_f16(v));
+      if (type == DType::BF16) v = bf16_to_f32(f32_to_bf16(v));
+    }
+    Floats y, dx, dw = held, got_y(rows * n), got_dx(rows * k), panels(static_cast<size_t>(panel_count(n)) * k * 16),
+                  got_dw(n * k);
+    for (size_t r = 0; r < rows; ++r) {
+      for (size_t i = 0; i < n; ++i) {
+        y.push_back(0.0f);
+        for (size_t j = 0; j < k; ++j) y.back() = std::fma(w[i * k + j], x[r * k + j], y.back());
+      }
+      for (size_t j = 0; j < k; ++j) {
+        dx.push_back(0.0f);
+        for (size_t i = 0; i < n; ++i) dx.back() = std::fma(dy[r * n + i], w[i * k + j], dx.back());
+      }
+      for (size_t i = 0; i < n; ++i)
+        for (size_t j = 0; j < k; ++j) dw[i * k + j] = std::fma(dy[r * n + i], x[r * k + j], dw[i * k + j]);
+    }
+    ref_kernels().matmul(exec, weight->view(), x.data(), k, rows, got_y.data(), n);
+    ref_kernels().matmul_dx(exec, weight->view(), dy.data(), n, rows, got_dx.data(), k);
+    pack_f32_panels(held.data(), n, k, panels.data());
+    ref_kernels().matmul_dw(exec, dy.data(), n, x.data(), k, rows, n, k, panels.data(), true);
+    unpack_f32_panels(panels.data(), n, k, got_dw.data());
+    EXPECT_TRUE(same_bits(got_y, y)) << dtype_name(type);
+    EXPECT_TRUE(same_bits(got_dx, dx)) << dtype_name(type);
+    EXPECT_TRUE(same_bits(got_dw, dw)) << dtype_name(type);
+  }
+}
+
+// ---- section 8 ----
+
+TEST(NumericsPage, AttentionInSplits) {
+  constexpr size_t kPositions = 700, kDim = 12, kKvHeads = 2, kGroup = 3, kHeads = kKvHeads * kGroup, kPage = 32;
+  const auto score_scale = static_cast<float>(1.4426950408889634 / std::sqrt(double{kDim}));
+  ThreadPool exec(1);
+  for (const DType type : {DType::F32, DType::F16, DType::BF16}) {
+    const KvLayout layout{type, 1, kKvHeads, kDim, kPage};
+    Floats k = values(kPositions * kKvHeads * kDim, 70), v = values(kPositions * kKvHeads * kDim, 71);
+    v[5] = 1e30f, k[kDim] = -70000.0f;  // what a half can't hold becomes its largest value
+    // Later splits have the larger scores in some heads and the smaller in others.
+    for (size_t i = 300 * kKvHeads * kDim; i < k.size(); ++i) k[i] *= i / kDim % 2 != 0 ? 3.0f : 0.2f;
+    std::vector<std::vector<uint8_t>> pages((kPositions + kPage - 1) / kPage);
+    std::vector<uint8_t*> pointers;
+    for (auto& page : pages) {
+      page.assign(static_cast<size_t>(layout.page_bytes()), 0xFF);
+      pointers.push_back(page.data());
+    }
+    uint8_t* const* sequence = pointers.data();
+    {
+      std::vector<int32_t> at;
+      for (size_t p = 0; p < kPositions; ++p) at.push_back(static_cast<int32_t>(p));
+      const std::vector<uint8_t* const*> row_pages(kPositions, sequence);
+      ref_kernels().kv_append(exec, {layout, 0, kPositions, at.data(), row_pages.data(), k.data(), v.data()});
+    }
+    const auto hold = [&](float& x) {
+      const float largest = type == DType::F16 ? 65504.0f : std::numeric_limits<float>::max();
+      x = x > largest ? largest : x < -largest ? -largest : x;
+      if (type == DType::F16) x = f16_to_f32(f32_to_f16(x));
+      if (type == DType::BF16) x = bf16_to_f32(f32_to_bf16(x));
+    };
+    for (float& x : k) hold(x);
+    for (float& x : v) hold(x);
+
+    std::vector<int32_t> positions = {0, 14, 15, 16, 254, 255, 256, 257, 511, 512, 699};
+    for (int32_t p = 20; p < 700; p += 20) positions.push_back(p);
+    const std::vector<uint8_t* const*> row_pages(positions.size(), sequence);
+    const Floats q = values(positions.size() * kHeads * kDim, 72, 0.3f);
+    Floats out, tops, sums;
+    for (size_t r = 0; r < positions.size(); ++r)
+      for (size_t h = 0; h < kHeads; ++h) {
+        const auto held = [&](const Floats& x, size_t j, size_t d) { return x[(j * kKvHeads + h / kGroup) * kDim + d]; };
+        float scaled[kDim], big_o[kDim] = {}, big_l = 0.0f, big_m = 0.0f;
+        for (size_t d = 0; d < kDim; ++d) scaled[d] = q[(r * kHeads + h) * kDim + d] * score_scale;
+        const auto visible = static_cast<size_t>(positions[r]) + 1;
+        for (size_t first = 0; first < visible; first += 256) {
+          const size_t end = std::min(first + 256, visible);
+          Floats s, e;
+          for (size_t j = first; j < end; ++j) {
+            float chain = 0.0f;
+            for (size_t d = 0; d < kDim; ++d) chain = std::fma(held(k, j, d), scaled[d], chain);
+            s.push_back(chain);
+          }
+          const float m = maximum(s);
+          for (float x : s) e.push_back(exp2_of(x - m));
+          const float l = tree16_of_terms(e);
+          const float merged = first == 0 || m > big_m ? m : big_m;
+          const float c1 = first == 0 ? 0.0f : exp2_of(big_m - merged), c2 = exp2_of(m - merged);
+          const float kept_l = big_l * c1;
+          big_l = std::fma(l, c2, kept_l);
+          for (size_t d = 0; d < kDim; ++d) {
+            float t = 0.0f;
+            for (size_t j = first; j < end; ++j) t = std::fma(e[j - first], held(v, j, d), t);
+            const float kept_o = big_o[d] * c1;
+            big_o[d] = std::fma(t, c2, kept_o);
+          }
+          big_m = merged;
+        }
+        for (float o : big_o) out.push_back(o / big_l);
+        tops.push_back(big_m);
+        sums.push_back(big_l);
+      }
+    Floats got(out.size()), got_tops(tops.size()), got_sums(sums.size());
+    ref_kernels().attention(exec, {layout, 0, kHeads, static_cast<int64_t>(positions.size()), positions.data(),
+                                   row_pages.data(), score_scale, q.data(), got.data(), got_tops.data(), got_sums.data()});
+    EXPECT_TRUE(same_bits(got, out)) << dtype_name(type);
+    EXPECT_TRUE(same_bits(got_tops, tops)) << dtype_name(type) << " M";
+    EXPECT_TRUE(same_bits(got_sums, sums)) << dtype_name(type) << " L";
+  }
+}
+
+}  // namespace
+}  // namespace raison
