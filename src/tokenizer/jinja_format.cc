@@ -83,9 +83,11 @@ std::string pad(const FormatSpec& spec, const std::string& prefix, const std::st
 }
 
 std::string in_base(uint64_t n, unsigned base, bool upper) {
+  // A name of its own: g++ 12's UBSan evaluates an index into (c ? "a" : "b") on one of the two ways only.
+  const std::string_view digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
   std::string out;
   do {
-    out.insert(out.begin(), (upper ? "0123456789ABCDEF" : "0123456789abcdef")[n % base]);
+    out.insert(out.begin(), digits[n % base]);
     n /= base;
   } while (n != 0);
   return out;
