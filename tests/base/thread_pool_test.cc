@@ -56,6 +56,47 @@ TEST(ThreadPoolTest, ManyShortRunsLoseNothing) {
   }
 }
 
+// Workers that come late, twice or not at all to runs of a few items, some of which throw.
+TEST(ThreadPoolTest, ShortRunsOfEverySizeOneAfterTheOther) {
+  struct Round {
+    std::vector<int>* seen;  // no atomics: a late worker would be a race, and would write an old number
+    int number;
+    int64_t throws;
+  };
+  for (int threads : {2, 3, 8}) {
+    ThreadPool pool(threads);
+    std::vector<int> seen(40, -1);
+    for (int i = 0; i < 4000; ++i) {
+      const int64_t items = 1 + i % 40;
+      Round round{&seen, i, i % 7 == 0 ? i % items : -1};
+      const auto item = [](void* arg, int64_t at, int) {
+        auto& r = *static_cast<Round*>(arg);
+        (*r.seen)[static_cast<size_t>(at)] = r.number;
+        if (at == r.throws) throw std::bad_alloc();
+      };
+      if (round.throws >= 0) {
+        ASSERT_THROW(pool.run(items, item, &round), std::bad_alloc);
+        continue;
+      }
+      pool.run(items, item, &round);
+      for (int64_t at = 0; at < items; ++at) ASSERT_EQ(seen[static_cast<size_t>(at)], i) << threads << " threads, item " << at;
+      if (i % 500 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3));  // some have parked
+    }
+  }
+}
+
+// A run of two items is over when both are done: it needs one worker at most and must not wait until all 200 have looked.
+TEST(ThreadPoolTest, ShortRunsDoNotWaitForWorkersTheyDoNotNeed) {
+  ThreadPool pool(200);
+  std::atomic<int> done{0};
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 500; ++i)
+    pool.run(
+        2, [](void* arg, int64_t, int) { static_cast<std::atomic<int>*>(arg)->fetch_add(1); }, &done);
+  EXPECT_EQ(done.load(), 1000);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+}
+
 TEST(ThreadPoolTest, WakesWorkersThatHaveParked) {
   ThreadPool pool(3);
   for (int i = 0; i < 20; ++i) {
