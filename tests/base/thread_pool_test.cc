@@ -94,7 +94,11 @@ TEST(ThreadPoolTest, ShortRunsDoNotWaitForWorkersTheyDoNotNeed) {
     pool.run(
         2, [](void* arg, int64_t, int) { static_cast<std::atomic<int>*>(arg)->fetch_add(1); }, &done);
   EXPECT_EQ(done.load(), 1000);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+#else
+  (void)begin;
+#endif
 }
 
 TEST(ThreadPoolTest, WakesWorkersThatHaveParked) {
@@ -139,6 +143,28 @@ TEST(ThreadPoolTest, SeveralThreadsWorkAtOnce) {
       },
       &inside);
   EXPECT_EQ(inside.load(), 2);
+}
+
+TEST(ThreadPoolTest, WaitsForTheSlowestItem) {
+  ThreadPool pool(4);
+  struct Shared {
+    std::atomic<int> inside{0}, done{0};
+  };
+  for (int i = 0; i < 5; ++i) {
+    Shared shared;
+    pool.run(
+        2,
+        [](void* arg, int64_t, int worker) {
+          auto& s = *static_cast<Shared*>(arg);
+          s.inside.fetch_add(1);
+          const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+          while (s.inside.load() < 2 && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+          if (worker != 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the caller is long through
+          s.done.fetch_add(1);
+        },
+        &shared);
+    ASSERT_EQ(shared.done.load(), 2);
+  }
 }
 
 TEST(ThreadPoolTest, ScratchIsAlignedPrivateAndGrows) {
