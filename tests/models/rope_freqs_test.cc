@@ -16,15 +16,13 @@ Result<ModelInfo> described(const std::vector<float>& divisors) {
   const std::vector<float> embedding(5 * 8);
   Metadata meta;
   meta.set("general.architecture", "llama");
-  for (const auto& [key, value] : std::initializer_list<std::pair<const char*, int64_t>>{{"embedding_length", 8},
-                                                                                         {"feed_forward_length", 8},
-                                                                                         {"block_count", 1},
-                                                                                         {"attention.head_count", 1}})
+  for (const auto& [key, value] : std::initializer_list<std::pair<const char*, int64_t>>{
+           {"embedding_length", 8}, {"feed_forward_length", 8}, {"block_count", 1}, {"attention.head_count", 1}})
     meta.set(std::string("llama.") + key, value);
   const std::string path = dir / "model.gguf";
-  const Status written = write_gguf(path, meta,
-                                    {{"token_embd.weight", DType::F32, {5, 8}, embedding.data()},
-                                     {"rope_freqs.weight", DType::F32, {4}, divisors.data()}});
+  const Status written = write_gguf(
+      path, meta,
+      {{"token_embd.weight", DType::F32, {5, 8}, embedding.data()}, {"rope_freqs.weight", DType::F32, {4}, divisors.data()}});
   EXPECT_TRUE(written.ok());
   RAISON_ASSIGN(const ModelFiles files, ModelFiles::open(path));
   return describe_model(files);
