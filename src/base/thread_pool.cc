@@ -39,11 +39,13 @@ struct ThreadPool::Impl {
   std::vector<std::thread> workers;
   std::vector<std::array<Buffer, kSlots>> buffers;
 
-  // One job at a time. `generation` announces it; a worker that saw it takes items from `next` until none is left and
-  // then counts itself out in `pending`. run() returns only when pending is 0, so no worker can touch an old job.
+  // One job at a time. A worker that sees `generation` change tries for one of the job's `seats`; with a seat it takes items
+  // from `next` until none is left, then counts itself out in `pending`. When the caller finds no item left it closes the
+  // seats nobody took and waits for the others only. fn, arg and items are read with a seat in hand, so they are those of the
+  // job the seat belongs to, however late the worker comes; and no job is changed while somebody has a seat in it.
   std::atomic<uint64_t> generation{0};
   std::atomic<int64_t> next{0};
-  std::atomic<int> pending{0};
+  std::atomic<int> seats{0}, pending{0};
   std::atomic<bool> stop{false};
   Fn fn = nullptr;
   void* arg = nullptr;
@@ -80,6 +82,9 @@ struct ThreadPool::Impl {
       }
       if (stop.load(std::memory_order_relaxed)) return;
       seen = generation.load(std::memory_order_acquire);
+      int free = seats.load(std::memory_order_relaxed);
+      while (free > 0 && !seats.compare_exchange_weak(free, free - 1, std::memory_order_acquire, std::memory_order_relaxed)) {}
+      if (free == 0) continue;
       work(worker);
       pending.fetch_sub(1, std::memory_order_release);
     }
@@ -89,6 +94,7 @@ struct ThreadPool::Impl {
 ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
   impl_->threads = std::clamp(threads, 1, 256);
   impl_->buffers.resize(impl_->threads);
+  impl_->workers.reserve(static_cast<size_t>(impl_->threads) - 1);  // may throw while no thread runs yet, not later
   // Workers take no signals: a handler runs on a thread of the program's own, which it may want to interrupt.
   sigset_t all, before;
   sigfillset(&all);
@@ -96,7 +102,7 @@ ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
   try {
     for (int w = 1; w < impl_->threads; ++w) impl_->workers.emplace_back([this, w] { impl_->loop(w); });
   } catch (const std::system_error&) {  // no more threads to be had: fewer give the same bits
-  }
+  } catch (const std::bad_alloc&) {}
   impl_->threads = static_cast<int>(impl_->workers.size()) + 1;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
@@ -125,13 +131,16 @@ void ThreadPool::run(int64_t items, Fn fn, void* arg) {
   p.arg = arg;
   p.items = items;
   p.next.store(0, std::memory_order_relaxed);
-  p.pending.store(p.threads - 1, std::memory_order_relaxed);
+  const int seats = static_cast<int>(std::min<int64_t>(items, p.threads)) - 1;
+  p.pending.store(seats, std::memory_order_relaxed);
+  p.seats.store(seats, std::memory_order_release);
   p.generation.fetch_add(1);
   if (p.parked.load() > 0) {
     { std::lock_guard lock(p.mutex); }  // a worker between its check and its wait is past it once we hold the lock
-    p.wake.notify_all();
+    for (int i = 0; i < seats; ++i) p.wake.notify_one();
   }
   p.work(0);
+  p.pending.fetch_sub(p.seats.exchange(0, std::memory_order_relaxed), std::memory_order_relaxed);
   for (int spins = 0; p.pending.load(std::memory_order_acquire) != 0;) {
     if (++spins < kSpins) {
       cpu_relax();

@@ -12,6 +12,8 @@
 namespace raison::cli {
 namespace {
 
+constexpr int64_t kFarthestPosition = int64_t{1} << 26;  // beyond it sines and cosines are not promised (docs/numerics.md, 2)
+
 struct LogitsOptions {
   std::string model, tokens, out, cache_type;
   int threads = 0;
@@ -45,6 +47,9 @@ Result<int> run_logits(const LogitsOptions& options) {
   const int64_t context = m->model->info().context_length;
   if (context > 0 && static_cast<int64_t>(tokens.size()) > context)
     return error("{} tokens are more than the model's context of {}; give fewer", tokens.size(), context);
+  if (options.position_offset + static_cast<int64_t>(tokens.size()) - 1 > kFarthestPosition)
+    return error("--position-offset {}: {} tokens from there go beyond position {}", options.position_offset, tokens.size(),
+                 kFarthestPosition);
   RAISON_ASSIGN(const std::vector<float> logits,
                 compute_logits(*m->model, *m->pool, *m->kernels, cache_type_from(options.cache_type), tokens, options.chunk,
                                options.position_offset));
@@ -80,7 +85,7 @@ void add_logits(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->type_name("N");
   command->add_option("--position-offset", options->position_offset, "Shift of all rotary positions (default: 0)")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 25) /* numerics.md promises angles to 2^26 */)
+      ->check(CLI::Range(int64_t{0}, kFarthestPosition))
       ->type_name("N");
   add_threads_option(command, &options->threads);
   command->footer(

@@ -2,8 +2,9 @@
 // plain scalar code that defines the meaning of each entry; docs/numerics.md states the formulas and their order.
 //
 // An entry does a whole op on an Exec; how it splits the work is its own business. Matrices are row-major fp32 with a
-// leading dimension (floats between rows) unless a panel layout is named (tensor/packed.h). No entry fails or prints:
-// callers check shapes; the Exec's scratch may throw std::bad_alloc. Buffers may not overlap unless said.
+// leading dimension (floats between rows) unless a panel layout is named (tensor/packed.h). No entry prints or
+// returns an error: callers check shapes. Memory comes from Exec::scratch alone, and what that throws (bad_alloc) is all an
+// entry can throw. Buffers may not overlap unless said.
 #pragma once
 #include <cstdint>
 

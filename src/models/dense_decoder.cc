@@ -99,8 +99,8 @@ Result<DenseConfig> config_from_gguf(const GgufFile& file, const std::string& ar
     RAISON_ASSIGN(const auto values, read_f32(*freqs));
     if (static_cast<int64_t>(values.size()) != rot / 2)
       return error("{}: rope_freqs.weight has {} values, {} were expected", file.path(), values.size(), rot / 2);
-    for (float v : values)
-      if (!(v >= 1e-6f && v <= 1e6f))
+    for (const float v : values)
+      if (!(v >= 1e-6f && v <= 1e6f))  // NaN too
         return error("{}: rope_freqs.weight holds {}; divisors of frequencies lie between 1e-6 and 1e6", file.path(), v);
     c.rope.divisors.assign(values.begin(), values.end());
   }

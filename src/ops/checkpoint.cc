@@ -12,7 +12,7 @@ Tensor checkpoint(Context& ctx, const Tensor& x, const std::function<Tensor(Cont
     Context inner{ctx.exec, ctx.kernels, ctx.arena, nullptr, false};
     const auto mark = ctx.arena.mark();
     const Tensor result = fn(inner, x);
-    check_shape(result.rows == x.rows && result.cols == x.cols, "checkpoint: the result has another shape than the input");
+    check_shape(result.rows == x.rows && result.cols == x.cols, "checkpoint: the result has not the input's shape");
     std::memcpy(y.data, result.data, static_cast<size_t>(y.size()) * sizeof(float));
     ctx.arena.rewind(mark);
   }
@@ -27,12 +27,13 @@ Tensor checkpoint(Context& ctx, const Tensor& x, const std::function<Tensor(Cont
     Tensor input = x;
     tape.track(input);
     const Tensor again = fn(inner, input);
+    check_shape(again.rows == y.rows && again.cols == y.cols, "checkpoint: recomputation gave another shape");
     tape.add_grad(inner, again, dy, false);
     tape.backward(inner);
-    const float* reached = tape.grad(input.slot);
+    const float* reached = tape.grad(input.slot);  // null where fn does not use its input
     if (reached) std::memcpy(dx, reached, static_cast<size_t>(x.size()) * sizeof(float));
     c.arena.rewind(mark);
-    if (reached) c.tape->add_grad(c, x, dx, true);  // null: the function does not depend on its input
+    if (reached) c.tape->add_grad(c, x, dx, true);
   });
   return y;
 }

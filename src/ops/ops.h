@@ -50,7 +50,7 @@ Tensor log_softmax_gather(Context&, const Parameter& head, const Tensor& hidden,
 Tensor head_logits(Context&, const Parameter& head, const Tensor& hidden);
 float log_softmax_at(Context&, const float* logits, int64_t vocab, int32_t target, float temperature);
 
-// Runs fn(ctx, x). With ctx.recompute and a tape, keeps only x and recomputes fn in backward.
+// Runs fn(ctx, x), whose result has x's shape. With ctx.recompute and a tape, keeps only x and recomputes fn in backward.
 Tensor checkpoint(Context&, const Tensor& x, const std::function<Tensor(Context&, const Tensor&)>& fn);
 
 }  // namespace raison

@@ -34,47 +34,49 @@ Result<PackedWeight> PackedWeight::zeros(DType type, int64_t rows, int64_t cols)
   return w;
 }
 
+namespace {
+// Row r of the matrix, as files hold it, into its lane of its panel.
+void pack_row(DType type, int64_t cols, int64_t r, const uint8_t* row, uint8_t* panels) {
+  uint8_t* panel = panels + r / kPanelRows * panel_bytes(type, cols);
+  const int lane = static_cast<int>(r % kPanelRows);
+  if (type == DType::F32) {
+    for (int64_t k = 0; k < cols; ++k) std::memcpy(panel + (k * 16 + lane) * 4, row + k * 4, 4);
+  } else if (type == DType::Q8_0) {
+    for (int64_t b = 0; b < cols / 32; ++b) {
+      std::memcpy(panel + (b * 16 + lane) * 2, row + b * 34, 2);
+      uint8_t* codes = panel + q8_scale_bytes(cols) + b * 512;
+      for (int i = 0; i < 32; i += 4) std::memcpy(codes + i * 16 + lane * 4, row + b * 34 + 2 + i, 4);
+    }
+  } else {
+    for (int64_t k = 0; k < cols; ++k) std::memcpy(panel + (k * 16 + lane) * 2, row + k * 2, 2);
+  }
+}
+}  // namespace
+
 Result<PackedWeight> PackedWeight::pack(DType type, int64_t rows, int64_t cols, const uint8_t* source) {
   RAISON_ASSIGN(auto w, zeros(type, rows, cols));
   const auto stride = static_cast<int64_t>(*row_bytes(type, static_cast<uint64_t>(cols)));
-  for (int64_t r = 0; r < rows; ++r) {
-    uint8_t* panel = w.storage_->data() + r / kPanelRows * panel_bytes(type, cols);
-    const int lane = static_cast<int>(r % kPanelRows);
-    const uint8_t* row = source + r * stride;
-    if (type == DType::F32) {
-      for (int64_t k = 0; k < cols; ++k) std::memcpy(panel + (k * 16 + lane) * 4, row + k * 4, 4);
-    } else if (type == DType::Q8_0) {
-      for (int64_t b = 0; b < cols / 32; ++b) {
-        std::memcpy(panel + (b * 16 + lane) * 2, row + b * 34, 2);
-        uint8_t* codes = panel + q8_scale_bytes(cols) + b * 512;
-        for (int i = 0; i < 32; i += 4) std::memcpy(codes + i * 16 + lane * 4, row + b * 34 + 2 + i, 4);
-      }
-    } else {
-      for (int64_t k = 0; k < cols; ++k) std::memcpy(panel + (k * 16 + lane) * 2, row + k * 2, 2);
-    }
-  }
+  for (int64_t r = 0; r < rows; ++r) pack_row(type, cols, r, source + r * stride, w.storage_->data());
   return w;
 }
 
 Result<PackedWeight> PackedWeight::pack_f32(DType type, int64_t rows, int64_t cols, const float* source) {
   if (type == DType::F32) return pack(type, rows, cols, reinterpret_cast<const uint8_t*>(source));
-  if (type == DType::Q8_0 && cols % 32 != 0) return error("Q8_0 needs a width that is a multiple of 32, not {}", cols);
-  const auto bytes = row_bytes(type, static_cast<uint64_t>(cols));
-  if (!bytes) return error("a row of {} values cannot be stored as {}", cols, dtype_name(type));
-  std::vector<uint8_t> rounded(static_cast<size_t>(rows) * *bytes);
+  RAISON_ASSIGN(auto w, zeros(type, rows, cols));  // refuses sizes and types before anything is computed from them
+  std::vector<uint8_t> rounded(static_cast<size_t>(*row_bytes(type, static_cast<uint64_t>(cols))));
   for (int64_t r = 0; r < rows; ++r) {
-    uint8_t* out = rounded.data() + static_cast<size_t>(r) * *bytes;
     const float* in = source + r * cols;
     if (type == DType::Q8_0) {
-      quantize_q8_0(in, out, cols);
-      continue;
+      quantize_q8_0(in, rounded.data(), cols);
+    } else {
+      for (int64_t k = 0; k < cols; ++k) {
+        const uint16_t h = type == DType::F16 ? f32_to_f16(in[k]) : f32_to_bf16(in[k]);
+        std::memcpy(rounded.data() + 2 * k, &h, 2);
+      }
     }
-    for (int64_t k = 0; k < cols; ++k) {
-      const uint16_t h = type == DType::F16 ? f32_to_f16(in[k]) : f32_to_bf16(in[k]);
-      std::memcpy(out + 2 * k, &h, 2);
-    }
+    pack_row(type, cols, r, rounded.data(), w.storage_->data());
   }
-  return pack(type, rows, cols, rounded.data());
+  return w;
 }
 
 void PackedWeight::unpack_f32(float* out) const {

@@ -56,6 +56,51 @@ TEST(ThreadPoolTest, ManyShortRunsLoseNothing) {
   }
 }
 
+// Workers that come late, twice or not at all to runs of a few items, some of which throw.
+TEST(ThreadPoolTest, ShortRunsOfEverySizeOneAfterTheOther) {
+  struct Round {
+    std::vector<int>* seen;  // no atomics: a late worker would be a race, and would write an old number
+    int number;
+    int64_t throws;
+  };
+  for (int threads : {2, 3, 8}) {
+    ThreadPool pool(threads);
+    std::vector<int> seen(40, -1);
+    for (int i = 0; i < 4000; ++i) {
+      const int64_t items = 1 + i % 40;
+      Round round{&seen, i, i % 7 == 0 ? i % items : -1};
+      const auto item = [](void* arg, int64_t at, int) {
+        auto& r = *static_cast<Round*>(arg);
+        (*r.seen)[static_cast<size_t>(at)] = r.number;
+        if (at == r.throws) throw std::bad_alloc();
+      };
+      if (round.throws >= 0) {
+        ASSERT_THROW(pool.run(items, item, &round), std::bad_alloc);
+        continue;
+      }
+      pool.run(items, item, &round);
+      for (int64_t at = 0; at < items; ++at) ASSERT_EQ(seen[static_cast<size_t>(at)], i) << threads << " threads, item " << at;
+      if (i % 500 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3));  // some have parked
+    }
+  }
+}
+
+// A run of two items is over when both are done: it needs one worker at most and must not wait until all 200 have looked.
+TEST(ThreadPoolTest, ShortRunsDoNotWaitForWorkersTheyDoNotNeed) {
+  ThreadPool pool(200);
+  std::atomic<int> done{0};
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 500; ++i)
+    pool.run(
+        2, [](void* arg, int64_t, int) { static_cast<std::atomic<int>*>(arg)->fetch_add(1); }, &done);
+  EXPECT_EQ(done.load(), 1000);
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+#else
+  (void)begin;
+#endif
+}
+
 TEST(ThreadPoolTest, WakesWorkersThatHaveParked) {
   ThreadPool pool(3);
   for (int i = 0; i < 20; ++i) {
@@ -98,6 +143,28 @@ TEST(ThreadPoolTest, SeveralThreadsWorkAtOnce) {
       },
       &inside);
   EXPECT_EQ(inside.load(), 2);
+}
+
+TEST(ThreadPoolTest, WaitsForTheSlowestItem) {
+  ThreadPool pool(4);
+  struct Shared {
+    std::atomic<int> inside{0}, done{0};
+  };
+  for (int i = 0; i < 5; ++i) {
+    Shared shared;
+    pool.run(
+        2,
+        [](void* arg, int64_t, int worker) {
+          auto& s = *static_cast<Shared*>(arg);
+          s.inside.fetch_add(1);
+          const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+          while (s.inside.load() < 2 && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+          if (worker != 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the caller is long through
+          s.done.fetch_add(1);
+        },
+        &shared);
+    ASSERT_EQ(shared.done.load(), 2);
+  }
 }
 
 TEST(ThreadPoolTest, ScratchIsAlignedPrivateAndGrows) {

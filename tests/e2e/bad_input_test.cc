@@ -37,6 +37,7 @@ TEST_F(BadInput, CommandLine) {
   expect_error({"logits"}, 2, "MODEL");
   expect_error({"logits", stories()}, 2, "--tokens");
   expect_error({"logits", stories(), "--tokens", "1", "--chunk", "0"}, 2, "--chunk");
+  expect_error({"logits", stories(), "--tokens", "1", "--position-offset", "67108865"}, 2, "--position-offset");
   expect_error({"tokenize", stories(), "--ids", "--json"}, 2, "--json");
   expect_error({"eval", stories(), "chess"}, 2, "chess");
   expect_error({"eval", stories(), "countdown", "--samples", "0"}, 2, "--samples");
@@ -57,6 +58,7 @@ TEST_F(BadInput, Values) {
   expect_error({"logits", stories(), "--tokens", "512"}, 1, "vocabulary");
   expect_error({"logits", stories(), "--tokens", "99999999999"}, 1, "99999999999");
   expect_error({"logits", stories(), "--tokens", ","}, 1, "empty");
+  expect_error({"logits", stories(), "--tokens", "1,2", "--position-offset", "67108864"}, 1, "67108864");
   expect_error({"logits", stories(), "--tokens", path("none.txt")}, 1, "none.txt");
   expect_error({"logits", stories(), "--tokens", "1", "--out", path("no/such/folder/l.safetensors")}, 1, "no/such");
   expect_error({"tokenize", stories(), "--decode", "1,2,600"}, 1, "600");

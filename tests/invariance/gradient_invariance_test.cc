@@ -1,4 +1,5 @@
 // Gradients are byte-equal over ISA, threads, recomputation and page size, for every cache type.
+#include "kernels/tables.h"
 #include "testing/models.h"
 
 namespace raison::testing {
@@ -50,6 +51,11 @@ TEST_P(GradientInvariance, OverIsaThreadsRecomputationAndPages) {
           for (int page : {16, 256})
             ASSERT_TRUE(same_bits(want, all_gradients(*model, GetParam(), *t, threads, recompute, page), 1))
                 << type << " " << t->name << " threads " << threads << " recompute " << recompute << " page " << page;
+    if (const KernelTable* t = simde_stand_in()) {
+      const bool recompute = GetParam() != DType::F32;
+      ASSERT_TRUE(same_bits(want, all_gradients(*model, GetParam(), *t, recompute ? 3 : 1, recompute, 16), 1))
+          << type << " " << t->name << " on SIMDe, recompute " << recompute;
+    }
   }
 }
 
@@ -64,7 +70,7 @@ TEST(GradientInvariance, ThroughFrozenWeightsOfEveryType) {
     repack(*model, type);  // matrices frozen; norms and biases still get gradients
     const auto want = all_gradients(*model, DType::F16, ref_kernels(), 1, false, 64);
     ASSERT_FALSE(want.empty());
-    for (const KernelTable* t : {avx2_kernels(), avx512_kernels()})
+    for (const KernelTable* t : {avx2_kernels(), avx512_kernels(), simde_stand_in()})
       for (int threads : {1, 3}) {
         if (!t) continue;
         ASSERT_TRUE(same_bits(want, all_gradients(*model, DType::F16, *t, threads, false, 64), 1)) << dtype_name(type);

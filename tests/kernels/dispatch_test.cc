@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "kernels/tables.h"
 
@@ -84,6 +85,23 @@ TEST(DispatchTest, EveryTableIsComplete) {
     std::memcpy(entries, t, sizeof entries);
     for (void* entry : entries) EXPECT_NE(entry, nullptr) << t->name;
   }
+}
+
+// A table by the right name could still be another's. scripts/check_isa shows that the code behind the entries is in that
+// instruction set's registers.
+TEST(DispatchTest, NoEntryIsAnotherTables) {
+  auto tables = testing::vector_tables();
+  tables.push_back(&ref_kernels());
+  constexpr size_t kEntries = sizeof(KernelTable) / sizeof(void*);
+  std::vector<std::vector<void*>> all;
+  for (const KernelTable* t : tables) {
+    all.emplace_back(kEntries);
+    std::memcpy(all.back().data(), t, sizeof(KernelTable));
+  }
+  for (size_t a = 0; a < all.size(); ++a)
+    for (size_t b = 0; b < a; ++b)
+      for (size_t i = 1; i < kEntries; ++i)  // the first is the name
+        EXPECT_NE(all[a][i], all[b][i]) << "entry " << i << " of " << tables[a]->name << " and " << tables[b]->name;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Matrix kernels of every instruction set against ref, to the bit; ref against double precision.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -110,6 +111,40 @@ TEST_P(MatmulTest, ForwardHasRefsBits) {
           std::copy(want.begin(), want.begin() + rows * ldy, expected.begin());
           ASSERT_TRUE(same_bits(got, expected, ldy)) << label(t, GetParam(), s, rows, pool->threads());
         }
+  }
+}
+
+// More rows than are quantised at once (1024), with a tail and without; what is asked of an Exec stays bounded.
+TEST(MatmulQ8Test, ManyRowsHaveRefsBitsInBoundedScratch) {
+  class Meter final : public Exec {
+   public:
+    explicit Meter(int threads) : pool_(threads) {}
+    int threads() const override { return pool_.threads(); }
+    void run(int64_t items, Fn fn, void* arg) override { pool_.run(items, fn, arg); }
+    void* scratch(int worker, int slot, size_t bytes) override {
+      if (worker == 0 && slot == 3) most = std::max(most, bytes);
+      return pool_.scratch(worker, slot, bytes);
+    }
+    size_t most = 0;  // of the buffer that all workers share: only the calling thread asks for it
+
+   private:
+    ThreadPool pool_;
+  };
+  constexpr int64_t n = 20, k = 64, ldx = k + 3, ldy = n + 5;
+  const PackedWeight w = weight(DType::Q8_0, n, k, 16);
+  const Floats x = values(2500 * ldx, 17);
+  ThreadPool two(2);
+  for (const int64_t rows : {1024, 1025, 2048, 2500}) {
+    Floats want(static_cast<size_t>(2500 * ldy), kGuard);
+    ref_kernels().matmul(two, w.view(), x.data(), ldx, rows, want.data(), ldy);
+    for (const KernelTable* t : vector_tables())
+      for (const int threads : {1, 3}) {
+        Meter meter(threads);
+        Floats got(want.size(), kGuard);
+        t->matmul(meter, w.view(), x.data(), ldx, rows, got.data(), ldy);
+        ASSERT_TRUE(same_bits(got, want, ldy)) << label(t, DType::Q8_0, {n, k}, rows, threads);
+        EXPECT_LE(meter.most, size_t{1024} * (k + 2 * 4 * k / 32) + 200) << t->name;
+      }
   }
 }
 

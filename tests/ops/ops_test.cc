@@ -125,5 +125,47 @@ TEST(Ops, RecomputationGivesTheSameBits) {
   EXPECT_EQ(std::memcmp(kept[0].data(), kept[1].data(), kept[0].size() * sizeof(float)), 0);
 }
 
+TEST(Ops, CheckpointsKeepTheirShape) {
+  Fixture f;
+  Parameter& narrow = f.matrix("narrow", 3, 6, 1);
+  GradientStore gradients(f.store);
+  Tape tape(gradients);
+  Context ctx{f.pool, f.kernels, f.arena, &tape, true};
+  Tensor x = f.input(4, 6, 2);
+  tape.track(x);
+  EXPECT_THROW(checkpoint(ctx, x, [&](Context& c, const Tensor& in) { return linear(c, narrow, nullptr, in); }),
+               std::logic_error);
+  const int32_t rows[] = {0, 2};
+  EXPECT_THROW(checkpoint(ctx, x, [&](Context& c, const Tensor& in) { return select_rows(c, in, rows); }), std::logic_error);
+  // Another shape only when it is recomputed.
+  const Tensor y = checkpoint(ctx, x, [&](Context& c, const Tensor& in) { return c.tape ? select_rows(c, in, rows) : in; });
+  std::vector<float> dy(static_cast<size_t>(y.size()), 1.0f);
+  tape.add_grad(ctx, y, dy.data(), false);
+  EXPECT_THROW(tape.backward(ctx), std::logic_error);
+}
+
+// A function that ignores its input hands no gradient on; its parameters get theirs all the same.
+TEST(Ops, ACheckpointMayIgnoreItsInput) {
+  Fixture f;
+  Parameter& table = f.matrix("table", 5, 6, 3);
+  std::vector<float> got[2];
+  for (bool recompute : {false, true}) {
+    GradientStore gradients(f.store);
+    Tape tape(gradients);
+    Context ctx{f.pool, f.kernels, f.arena, &tape, recompute};
+    Tensor x = f.input(2, 6, 4);
+    tape.track(x);
+    const std::vector<int32_t> ids = {4, 1};
+    const Tensor y = checkpoint(ctx, x, [&](Context& c, const Tensor&) { return embedding(c, table, ids); });
+    std::vector<float> dy(12, 0.5f);
+    tape.add_grad(ctx, y, dy.data(), false);
+    tape.backward(ctx);
+    EXPECT_EQ(tape.grad(x.slot), nullptr);
+    gradients.finish_micro_batch();
+    got[recompute ? 1 : 0] = testing::copy_of(gradients.total(table), table.value_count());
+  }
+  EXPECT_EQ(got[0], got[1]);
+}
+
 }  // namespace
 }  // namespace raison

@@ -10,6 +10,7 @@
 
 #include "engine/engine.h"
 #include "io/model_files.h"
+#include "kernels/tables.h"
 #include "tensor/dtype.h"
 #include "testing/models.h"
 #include "testing/training.h"
@@ -106,6 +107,34 @@ TEST(TrainSession, SameBitsOverIsaThreadsAndRecomputation) {
             << t->name << " threads " << threads << " recompute " << recompute;
       }
   EXPECT_EQ(runs % 6, 0);
+  if (const KernelTable* t = testing::simde_stand_in()) {
+    r = tiny_recipe(dir, "simde", 20);
+    ASSERT_TRUE(same(want, run_until(r, 20, 2, t))) << t->name << " on SIMDe";
+  }
+}
+
+// Biases, an output matrix of its own, and caches that round: other kernels, other parameters, the same promise.
+TEST(TrainSession, SameBitsForQwen2AndForHalfPrecisionCaches) {
+  TempDir dir;
+  int runs = 0;
+  for (const DType cache : {DType::F16, DType::BF16}) {
+    const auto recipe = [&](bool recompute) {
+      Recipe r = tiny_recipe(dir, "run" + std::to_string(runs++), 20);
+      r.model.config["model_type"] = "qwen2";
+      r.model.config["tie_word_embeddings"] = false;
+      r.cache_type = cache;
+      r.recompute = recompute;
+      return r;
+    };
+    const auto want = run_until(recipe(false), 20, 1, &ref_kernels());
+    std::vector<const KernelTable*> tables = {&ref_kernels(), avx2_kernels(), avx512_kernels(), testing::simde_stand_in()};
+    for (const KernelTable* t : tables)
+      for (bool recompute : {false, true}) {
+        if (!t || (t == &ref_kernels() && !recompute)) continue;
+        ASSERT_TRUE(same(want, run_until(recipe(recompute), 20, recompute ? 3 : 2, t)))
+            << t->name << " " << dtype_name(cache) << " recompute " << recompute;
+      }
+  }
 }
 
 TEST(TrainSession, SameStepsWithHalfPrecisionCachesAreReproducible) {
