@@ -18,17 +18,16 @@ namespace {
 
 std::optional<Error> output_error;
 volatile sig_atomic_t interrupt_count = 0;
-bool terminal_known = false;
+bool terminal_known = false, styled = false;
 termios terminal_before;  // the keyboard's modes when we came
 
 // Only async-signal-safe calls: the terminal in plain style and in the modes in which we found it. A background job must leave
 // it alone: it belongs to another program then, and would stop us (SIGTTOU).
 void leave_terminal() {
   const int saved = errno;
-  if (isatty(STDOUT_FILENO)) {
-    const char reset[] = "\033[0m\n";
-    if (write(STDOUT_FILENO, reset, sizeof reset - 1) < 0) errno = saved;
-  }
+  const char reset[] = "\033[0m\n";
+  const ssize_t written = styled ? write(STDOUT_FILENO, reset, sizeof reset - 1) : 0;
+  (void)written;  // nothing can be done about a terminal that has gone
   if (terminal_known && tcgetpgrp(STDIN_FILENO) == getpgrp()) tcsetattr(STDIN_FILENO, TCSANOW, &terminal_before);
   errno = saved;
 }
@@ -116,6 +115,7 @@ void note(std::string_view line) {
 
 void catch_interrupts(bool save_on_all) {
   terminal_known = tcgetattr(STDIN_FILENO, &terminal_before) == 0;
+  styled = stdout_has_style();  // not to be found out in a handler
   handle(SIGINT, on_interrupt);
   for (int number : {SIGTERM, SIGHUP}) handle(number, save_on_all ? on_interrupt : on_fatal_signal);
   handle(SIGQUIT, on_fatal_signal);

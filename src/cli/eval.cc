@@ -41,9 +41,8 @@ std::string table(const CountdownReport& r) {
 }
 
 Result<int> run_eval(const EvalOptions& options) {
-  // Before the work, so that none is lost on a name that can't be written.
-  std::unique_ptr<AtomicFile> json_file;
-  if (!options.json.empty()) { RAISON_ASSIGN(json_file, AtomicFile::create(options.json)); }
+  // Tried before the work (and removed again), so that none is lost on a name that can't be written.
+  if (!options.json.empty()) RAISON_RETURN_IF_ERROR(AtomicFile::create(options.json));
   RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads));
   CountdownEvalOptions eval;
   eval.sampled = options.samples;
@@ -67,8 +66,7 @@ Result<int> run_eval(const EvalOptions& options) {
     j["cache_type"] = options.cache_type;
     j["kernels"] = m->kernels->name;
     const std::string text = j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-    RAISON_RETURN_IF_ERROR(json_file->append(text.data(), text.size()));
-    RAISON_RETURN_IF_ERROR(json_file->commit());
+    RAISON_RETURN_IF_ERROR(write_file_atomic(options.json, text));
   }
   return 0;
 }

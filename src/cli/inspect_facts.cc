@@ -69,8 +69,7 @@ void count_types(const TensorSource& source, Inspection* out) {
 // The first tensor that loading would refuse for its type, or null.
 const TensorInfo* uncomputable(const TensorSource& source) {
   for (const TensorInfo& t : source.tensors())
-    if (!t.known_type || (t.type != DType::F32 && t.type != DType::F16 && t.type != DType::BF16 && t.type != DType::Q8_0))
-      return &t;
+    if (!t.known_type || !is_computable(t.type)) return &t;
   return nullptr;
 }
 
@@ -157,8 +156,7 @@ Result<Inspection> inspect_model(const std::string& path) {
     out.hf_class = info->hf_class;
     if (info->parameters > 0) out.parameters = info->parameters;
     if (const TensorInfo* t = uncomputable(*files.tensors))
-      out.unsupported =
-          fmt::format("tensor {} is of type {}; F32, F16, BF16 and Q8_0 can be computed with", t->name, t->type_name);
+      out.unsupported = fmt::format("tensor {} is of type {}; {} can be computed with", t->name, t->type_name, kComputable);
     else
       out.memory_bytes = memory_of(*files.tensors);
   } else {

@@ -1,6 +1,7 @@
 // raison render: what the chat template makes of a conversation.
 #include <memory>
 
+#include "base/json_depth.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/session.h"
@@ -18,14 +19,8 @@ Result<nlohmann::ordered_json> read_messages(const std::string& path) {
   TextInput input;
   input.file = path;
   RAISON_ASSIGN(const std::string text, read_text(input));
-  constexpr int kMaxDepth = 256;  // what walks the messages recurses
-  bool too_deep = false;
-  const auto shallow = [&](int depth, nlohmann::ordered_json::parse_event_t, nlohmann::ordered_json&) {
-    too_deep = too_deep || depth > kMaxDepth;
-    return !too_deep;
-  };
-  auto parsed = nlohmann::ordered_json::parse(text, shallow, false);
-  if (too_deep) return error("{}: JSON nested more than {} deep", path, kMaxDepth);
+  if (json_too_deep_at(text) != kShallow) return error("{}: JSON nested more than {} deep", path, kMaxJsonDepth);
+  auto parsed = nlohmann::ordered_json::parse(text, nullptr, false);
   if (parsed.is_discarded()) return error("{}: not valid JSON", path);
   if (parsed.is_object() && parsed.contains("messages")) parsed = nlohmann::ordered_json(parsed["messages"]);
   if (!parsed.is_array()) return error("{}: should be a list of messages [{{\"role\": ..., \"content\": ...}}]", path);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "base/json_depth.h"
 #include "io/printable.h"
 
 namespace raison {
@@ -102,24 +103,8 @@ GenerationDefaults gguf_generation(const Metadata& meta) {
 
 Result<json> read_json_file(const std::string& path) {
   RAISON_ASSIGN(const std::string text, read_file(path, size_t{512} << 20));
-  // A hostile nesting would recurse as deep when the value is destroyed.
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > 64) return error("{}: nested over 64 deep at byte {}", path, i);
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
+  if (const size_t at = json_too_deep_at(text, 64); at != kShallow)
+    return error("{}: nested over 64 deep at byte {}", path, at);
   try {
     return json::parse(text);
   } catch (const json::parse_error& e) {

@@ -36,11 +36,14 @@ Result<const TensorInfo*> FileParameterLoader::find(const std::string& hf, const
   if (!t) return error("{}: tensor {} is missing; the file is incomplete or of another architecture", files_.path, name);
   if (t->shape != shape)
     return error("{}: tensor {} is {}, its config asks for {}", files_.path, name, shape_text(t->shape), shape_text(shape));
-  if (!t->known_type)
-    return error("{}: tensor {} is of type {}, which cannot be computed with; F32, F16, BF16 and Q8_0 can", files_.path, name,
-                 t->type_name);
+  if (!t->known_type) return cannot_compute(*t);
   taken_.insert(name);
   return t;
+}
+
+Error FileParameterLoader::cannot_compute(const TensorInfo& t) const {
+  return error("{}: tensor {} is of type {}, which cannot be computed with; {} can", files_.path, t.name, t.type_name,
+               kComputable);
 }
 
 Status FileParameterLoader::finish(const std::vector<std::string>& known) const {
@@ -60,9 +63,7 @@ Result<Parameter*> FileParameterLoader::matrix(ParameterStore& store, const std:
   Parameter p = named(hf, {rows, cols});
   p.trainable = options_.trainable;
   const auto bytes = row_bytes(t->type, static_cast<uint64_t>(cols));
-  if (!bytes || (t->type != DType::F32 && t->type != DType::F16 && t->type != DType::BF16 && t->type != DType::Q8_0))
-    return error("{}: tensor {} is of type {}, which cannot be computed with; F32, F16, BF16 and Q8_0 can", files_.path,
-                 t->name, t->type_name);
+  if (!bytes || !is_computable(t->type)) return cannot_compute(*t);
   const uint8_t* source = t->data;
   std::vector<uint8_t> reordered;
   if (is_gguf() && interleaved_heads > 0) {

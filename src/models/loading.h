@@ -34,6 +34,7 @@ class FileParameterLoader final : public ParameterLoader {
 
  private:
   Result<const TensorInfo*> find(const std::string& hf, const std::string& gguf, const std::vector<int64_t>& shape);
+  Error cannot_compute(const TensorInfo& t) const;
   bool is_gguf() const { return files_.format == ModelFiles::Format::Gguf; }
   const ModelFiles& files_;
   LoadOptions options_;

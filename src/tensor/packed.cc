@@ -18,8 +18,7 @@ Result<std::shared_ptr<Storage>> Storage::allocate(size_t bytes) {
 Storage::~Storage() { ::operator delete(data_, std::align_val_t(64)); }
 
 Result<PackedWeight> PackedWeight::zeros(DType type, int64_t rows, int64_t cols) {
-  if (type != DType::F32 && type != DType::F16 && type != DType::BF16 && type != DType::Q8_0)
-    return error("weights of type {} cannot be computed with; F32, F16, BF16 and Q8_0 can", dtype_name(type));
+  if (!is_computable(type)) return error("weights of type {} cannot be computed with; {} can", dtype_name(type), kComputable);
   if (rows < 1 || cols < 1 || rows > (int64_t{1} << 40) || cols > (int64_t{1} << 31))
     return error("a weight of {} x {} is out of range", rows, cols);
   if (type == DType::Q8_0 && cols % 32 != 0) return error("Q8_0 needs a width that is a multiple of 32, not {}", cols);

@@ -35,6 +35,12 @@ inline int64_t panel_bytes(DType type, int64_t cols) {
   }
 }
 
+// The types that matrices may have. kComputable names them in errors.
+inline bool is_computable(DType type) {
+  return type == DType::F32 || type == DType::F16 || type == DType::BF16 || type == DType::Q8_0;
+}
+inline constexpr const char* kComputable = "F32, F16, BF16 and Q8_0";
+
 // 64-byte-aligned owned memory, zeroed.
 class Storage {
  public:

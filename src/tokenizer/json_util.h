@@ -21,11 +21,6 @@ inline bool json_bool(const nlohmann::json& node, const char* key, bool fallback
   return it != node.end() && it->is_boolean() ? it->get<bool>() : fallback;
 }
 
-// JSON is printed, walked and destroyed by recursion, so its depth is bounded on the way in: false if brackets stand more than
-// kMaxJsonDepth deep within each other. For whoever parses into another type than parse_json_object does.
-inline constexpr int kMaxJsonDepth = 256;
-bool json_depth_ok(std::string_view text);
-
 // An object from text; errors are one line with the byte where parsing stopped.
 Result<nlohmann::json> parse_json_object(std::string_view text, const std::string& where);
 

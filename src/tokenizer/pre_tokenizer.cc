@@ -19,11 +19,11 @@ constexpr size_t kMaxSteps = 64;  // a Sequence holds a handful; nesting is flat
 
 // "Sequence" nodes nest; they are flattened without recursion, children in order.
 Result<std::vector<const json*>> flatten(const json& root, const char* list, const std::string& where) {
-  std::vector<const json*> todo{&root}, flat;
+  std::vector<const json*> stack{&root}, flat;
   size_t seen = 0;
-  while (!todo.empty()) {
-    const json* node = todo.back();
-    todo.pop_back();
+  while (!stack.empty()) {
+    const json* node = stack.back();
+    stack.pop_back();
     if (++seen > 4 * kMaxSteps || flat.size() > kMaxSteps)
       return error("{}: more than {} steps in a Sequence", where, kMaxSteps);
     if (node->is_null()) continue;
@@ -34,7 +34,7 @@ Result<std::vector<const json*>> flatten(const json& root, const char* list, con
     }
     const auto items = node->find(list);
     if (items == node->end() || !items->is_array()) return error("{}: Sequence without a list \"{}\"", where, list);
-    for (auto it = items->rbegin(); it != items->rend(); ++it) todo.push_back(&*it);
+    for (auto it = items->rbegin(); it != items->rend(); ++it) stack.push_back(&*it);
   }
   return flat;
 }

@@ -6,8 +6,8 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/json_depth.h"
 #include "io/safetensors.h"
-#include "tokenizer/json_util.h"
 #include "train/hash.h"
 #include "train/run_folder.h"
 
@@ -116,7 +116,7 @@ Status check_files(const std::string& path, const Json& j) {
 
 Result<TrainState> parse_state(const std::string& path) {
   RAISON_ASSIGN(const std::string text, read_file(path + "/state.json", size_t{1} << 26));
-  if (!json_depth_ok(text)) return error("state.json is nested more than {} deep", kMaxJsonDepth);
+  if (json_too_deep_at(text) != kShallow) return error("state.json is nested more than {} deep", kMaxJsonDepth);
   Json j = Json::parse(text, nullptr, false);
   if (!j.is_object()) return error("state.json is not valid JSON");
   RAISON_ASSIGN(const uint64_t check, hex_of(j, "check"));

@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "base/file.h"
-#include "tokenizer/json_util.h"
+#include "base/json_depth.h"
 #include "tokenizer/utf8.h"
 #include "train/data.h"
 
@@ -279,7 +279,7 @@ class RecordReader {
 
 Result<Json> parse_line(std::string_view line) {
   if (!is_valid_utf8(line)) return error("not valid UTF-8");
-  if (!json_depth_ok(line)) return error("JSON nested more than {} deep", kMaxJsonDepth);
+  if (json_too_deep_at(line) != kShallow) return error("JSON nested more than {} deep", kMaxJsonDepth);
   try {
     return Json::parse(line);
   } catch (const nlohmann::json::parse_error& e) {

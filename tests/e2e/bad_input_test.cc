@@ -172,11 +172,12 @@ TEST_F(BadInput, DamagedFiles) {
   bad_gguf(gguf.find("llama.block_count") + 17, std::string("\x0d\0\0\0", 4));  // type of its value
 
   const std::string head = "kind = \"sft\"\nsteps = 1\nout = \"" + path("run") + "\"\n[model]\npath = \"" +
-                           golden_model("qwen2") + "\"\n[data]\ntrain = \"" + path("d.jsonl") + "\"\nformat = \"prompt\"\n";
+                           golden_model("qwen2") + "\"\n[data]\ntrain = \"" + path("d.jsonl") +
+                           "\"\nformat = \"prompt_completion\"\n[batch]\ntokens = 256\n";
   spill(path("r.toml"), head);
   for (const char* line : {"{\"prompt\": 3, \"completion\": \"b\"}", "{\"prompt\": \"a\"", "[]", "{\"prompt\": \"a\"}", ""}) {
     spill(path("d.jsonl"), std::string(line) + "\n");
-    expect_error({"train", "sft", path("r.toml")}, 1, "raison: error");
+    expect_error({"train", "sft", path("r.toml")}, 1, "d.jsonl");
   }
 }
 

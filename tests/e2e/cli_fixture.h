@@ -44,7 +44,7 @@ inline std::string golden_model(const std::string& name) { return shared_dir() +
 class Cli : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists(stories())) GTEST_SKIP() << "NO SHARED DATA at " << shared_dir() << ": set RAISON_SHARED";
+    if (!std::filesystem::exists(stories())) GTEST_SKIP() << missing(stories());
     const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
     folder_ = (std::filesystem::temp_directory_path() /
                (std::string("raison_") + info->test_suite_name() + "_" + info->name() + "_" + std::to_string(getpid())))

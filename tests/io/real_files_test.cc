@@ -66,7 +66,7 @@ std::string dumped(const TensorInfo& t) {
 
 TEST(RealGguf, Stories260kEqualsGgmlsDump) {
   const std::string folder = testing::shared_dir() + "/refdata/weights/stories260K/";
-  if (!fs::exists(folder)) GTEST_SKIP() << "NOT TESTED: no reference weights; set RAISON_SHARED";
+  if (!fs::exists(folder)) GTEST_SKIP() << testing::missing(folder);
   const auto file = GgufFile::open(folder + "stories260K.gguf");
   ASSERT_TRUE(file.ok()) << file.message();
   const GgufFile& gguf = **file;
@@ -103,7 +103,7 @@ TEST(RealGguf, Stories260kEqualsGgmlsDump) {
 
 TEST(RealGguf, Stories260kAsModel) {
   const std::string path = testing::shared_dir() + "/refdata/weights/stories260K/stories260K.gguf";
-  if (!fs::exists(path)) GTEST_SKIP() << "NOT TESTED: no reference weights; set RAISON_SHARED";
+  if (!fs::exists(path)) GTEST_SKIP() << testing::missing(path);
   const auto m = ModelFiles::open(path);
   ASSERT_TRUE(m.ok()) << m.message();
   EXPECT_EQ(m->format, ModelFiles::Format::Gguf);
@@ -118,7 +118,7 @@ TEST(RealGguf, Stories260kAsModel) {
 
 TEST(RealGguf, VocabularyFiles) {
   const std::string folder = testing::shared_dir() + "/refdata/tokenizers/llama.cpp";
-  if (!fs::exists(folder)) GTEST_SKIP() << "NOT TESTED: no reference tokenizers; set RAISON_SHARED";
+  if (!fs::exists(folder)) GTEST_SKIP() << testing::missing(folder);
   int files = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.path().extension() != ".gguf") continue;
@@ -136,7 +136,7 @@ TEST(RealGguf, VocabularyFiles) {
 // Every safetensors file of the goldens opens, covers its bytes and gives its numbers.
 TEST(RealSafetensors, AllGoldens) {
   const std::string root = testing::shared_dir() + "/goldens";
-  if (!fs::exists(root)) GTEST_SKIP() << "NOT TESTED: no goldens; set RAISON_SHARED";
+  if (!fs::exists(root)) GTEST_SKIP() << testing::missing(root);
   int files = 0, floats = 0, integers = 0, foreign = 0;
   for (const auto& entry : fs::recursive_directory_iterator(root)) {
     if (entry.path().extension() != ".safetensors") continue;
@@ -167,7 +167,7 @@ TEST(RealSafetensors, AllGoldens) {
 
 TEST(RealSafetensors, ModelFoldersAndTheirShards) {
   const std::string root = testing::shared_dir() + "/goldens";
-  if (!fs::exists(root)) GTEST_SKIP() << "NOT TESTED: no goldens; set RAISON_SHARED";
+  if (!fs::exists(root)) GTEST_SKIP() << testing::missing(root);
   int folders = 0, sharded = 0;
   for (const auto& entry : fs::recursive_directory_iterator(root)) {
     if (entry.path().filename() != "config.json") continue;

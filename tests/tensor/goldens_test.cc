@@ -42,7 +42,7 @@ class Golden {
 };
 
 #define SKIP_WITHOUT(golden) \
-  if (!(golden).found()) GTEST_SKIP() << "NOT TESTED: no block goldens; set RAISON_SHARED"
+  if (!(golden).found()) GTEST_SKIP() << testing::missing(testing::shared_dir() + "/goldens/blocks")
 
 bool same(float a, float b) {
   if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b);

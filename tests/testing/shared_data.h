@@ -10,4 +10,7 @@ inline std::string shared_dir() {
   return set != nullptr && *set != '\0' ? set : RAISON_SOURCE_DIR "/../shared";
 }
 
+// Why a test that reads `path` is skipped.
+inline std::string missing(const std::string& path) { return "NO SHARED DATA: " + path + " is missing; set RAISON_SHARED"; }
+
 }  // namespace raison::testing

@@ -28,7 +28,8 @@ class TokenizerGolden : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     goldens_ = raison::testing::shared_dir() + "/goldens/tokenizers/";
-    if (!exists(goldens_ + std::string(GetParam()) + ".jsonl")) GTEST_SKIP() << "NO SHARED DATA: tokenizer goldens not found";
+    if (!exists(goldens_ + std::string(GetParam()) + ".jsonl"))
+      GTEST_SKIP() << raison::testing::missing(goldens_ + std::string(GetParam()) + ".jsonl");
   }
   std::string goldens_;
 };
@@ -112,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden,
 
 TEST(TokenizerGoldenFiles, DeepSeekR1AsPublishedAddsBosByItsConfig) {
   const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/deepseek-r1/";
-  if (!exists(folder + "tokenizer.json.gz")) GTEST_SKIP() << "NO SHARED DATA";
+  if (!exists(folder + "tokenizer.json.gz")) GTEST_SKIP() << raison::testing::missing(folder + "tokenizer.json.gz");
   auto tokenizer =
       Tokenizer::from_hf_json(gunzip(folder + "tokenizer.json.gz"), slurp(folder + "tokenizer_config.json"), "deepseek-r1");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.message();
@@ -123,7 +124,7 @@ TEST(TokenizerGoldenFiles, DeepSeekR1AsPublishedAddsBosByItsConfig) {
 
 TEST(TokenizerGoldenFiles, SpeedSlow) {
   const std::string inputs = raison::testing::shared_dir() + "/refdata/tokenizers/goldens-kitoken/";
-  if (!exists(inputs + "mixed_input.txt")) GTEST_SKIP() << "NO SHARED DATA";
+  if (!exists(inputs + "mixed_input.txt")) GTEST_SKIP() << raison::testing::missing(inputs + "mixed_input.txt");
   auto tokenizer = golden_tokenizer("deepseek-r1");
   ASSERT_TRUE(tokenizer.ok());
   std::string text = slurp(inputs + "small_input.txt");
@@ -141,7 +142,7 @@ TEST(TokenizerGoldenFiles, SpeedSlow) {
 // kitoken's own ids for larger texts.
 TEST(TokenizerGoldenFiles, Kitoken) {
   const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/goldens-kitoken/";
-  if (!exists(folder + "mixed_input.txt")) GTEST_SKIP() << "NO SHARED DATA";
+  if (!exists(folder + "mixed_input.txt")) GTEST_SKIP() << raison::testing::missing(folder + "mixed_input.txt");
   for (const auto& [name, suffix] : {std::pair{"deepseek-r1", "r1"}, std::pair{"llama3", "llama33"}}) {
     auto tokenizer = golden_tokenizer(name);
     ASSERT_TRUE(tokenizer.ok());
@@ -189,7 +190,7 @@ void check_llama_cpp(const Tokenizer& tokenizer, const std::string& path) {
 
 TEST(LlamaCppVocab, GgufFiles) {
   const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/llama.cpp/ggml-vocab-";
-  if (!exists(folder + "llama-spm.gguf")) GTEST_SKIP() << "NO SHARED DATA";
+  if (!exists(folder + "llama-spm.gguf")) GTEST_SKIP() << raison::testing::missing(folder + "llama-spm.gguf");
   for (const std::string name : {"llama-spm", "gpt-2", "deepseek-coder"}) {
     const std::string path = folder + name + ".gguf";
     auto tokenizer = Tokenizer::from_gguf(gguf_metadata(path), path);
@@ -210,7 +211,7 @@ TEST(LlamaCppVocab, GgufFiles) {
 
 TEST(LlamaCppVocab, HfTokenizersGiveTheSameIds) {
   const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/llama.cpp/ggml-vocab-";
-  if (!exists(folder + "llama-bpe.gguf.inp")) GTEST_SKIP() << "NO SHARED DATA";
+  if (!exists(folder + "llama-bpe.gguf.inp")) GTEST_SKIP() << raison::testing::missing(folder + "llama-bpe.gguf.inp");
   for (const auto& [name, golden] :
        {std::pair{"llama-bpe", "llama3"}, std::pair{"qwen2", "qwen2"}, std::pair{"deepseek-r1-qwen", "r1-distill-qwen"}}) {
     auto tokenizer = golden_tokenizer(golden);
@@ -222,7 +223,7 @@ TEST(LlamaCppVocab, HfTokenizersGiveTheSameIds) {
 TEST(SentencePieceGolden, Llama2Cases) {
   const std::string shared = raison::testing::shared_dir();
   const std::string cases = shared + "/refdata/weights/llama2-tokenizer/llama2_encode_cases.json";
-  if (!exists(cases)) GTEST_SKIP() << "NO SHARED DATA";
+  if (!exists(cases)) GTEST_SKIP() << raison::testing::missing(cases);
   auto tokenizer =
       Tokenizer::from_gguf(gguf_metadata(shared + "/refdata/tokenizers/llama.cpp/ggml-vocab-llama-spm.gguf"), "llama-spm");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.message();
@@ -239,7 +240,7 @@ TEST(SentencePieceGolden, Llama2Cases) {
 
 TEST(SentencePieceGolden, Stories260K) {
   const std::string path = raison::testing::shared_dir() + "/refdata/weights/stories260K/stories260K.gguf";
-  if (!exists(path)) GTEST_SKIP() << "NO SHARED DATA";
+  if (!exists(path)) GTEST_SKIP() << raison::testing::missing(path);
   auto tokenizer = Tokenizer::from_gguf(gguf_metadata(path), path);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.message();
   EXPECT_EQ((*tokenizer)->vocab_size(), 512);
@@ -282,7 +283,7 @@ TEST(TokenizerGoldenFiles, EveryModelFolder) {
     EXPECT_EQ(must_encode(**gguf, text, true), must_encode(**tokenizer, text, true));
     EXPECT_EQ((*gguf)->eos(), (*tokenizer)->eos());
   }
-  if (found == 0) GTEST_SKIP() << "NO SHARED DATA";
+  if (found == 0) GTEST_SKIP() << raison::testing::missing(goldens + "*/tokenizer.json");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // language.
 #include <map>
 
+#include "testing/shared_data.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/helpers.h"
 
@@ -58,7 +59,7 @@ std::string verdict(const ordered_json& c, const Rendering& got, const char* out
 
 TEST(TemplateGolden, UnitCases) {
   const std::string path = raison::testing::shared_dir() + "/goldens/templates/unit.json";
-  if (!exists(path)) GTEST_SKIP() << "NO SHARED DATA: " << path;
+  if (!exists(path)) GTEST_SKIP() << raison::testing::missing(path);
   size_t cases = 0;
   for (const auto& c : ordered_json::parse(slurp(path))) {
     ++cases;
@@ -77,7 +78,7 @@ std::string source_of(const std::string& shared, const std::string& name) {
 
 TEST(TemplateGolden, EveryTemplateRendersAsTransformersDoes) {
   const std::string shared = raison::testing::shared_dir(), goldens = shared + "/goldens/templates/";
-  if (!exists(goldens + "index.json")) GTEST_SKIP() << "NO SHARED DATA: " << goldens;
+  if (!exists(goldens + "index.json")) GTEST_SKIP() << raison::testing::missing(goldens + "index.json");
   size_t templates = 0, cases = 0, good = 0;
   const auto index = ordered_json::parse(slurp(goldens + "index.json"));
   for (const auto& entry : index["templates"]) {
@@ -119,7 +120,7 @@ TEST(TemplateGolden, ModelFolders) {
     ASSERT_TRUE(got.ok) << got.text;
     EXPECT_NE(got.text.find("Hi!"), std::string::npos) << got.text;
   }
-  if (found == 0) GTEST_SKIP() << "NO SHARED DATA";
+  if (found == 0) GTEST_SKIP() << raison::testing::missing(goldens + "*/chat_template.jinja");
 }
 
 }  // namespace

@@ -254,7 +254,7 @@ TEST(Jsonl, WhiteSpaceAfterTheEndOfATurnHasNoLoss) {
 // The golden Qwen2's own template and tokenizer are of that kind.
 TEST(Jsonl, TheGoldenQwen2TakesMessages) {
   const std::string folder = testing::shared_dir() + "/goldens/qwen2/";
-  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "NO SHARED DATA at " << testing::shared_dir() << ": set RAISON_SHARED";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << testing::missing(folder);
   auto t = Tokenizer::from_hf_json(testing::file_bytes(folder + "tokenizer.json"),
                                    testing::file_bytes(folder + "tokenizer_config.json"), "qwen2");
   ASSERT_TRUE(t.ok()) << t.message();

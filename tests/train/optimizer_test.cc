@@ -27,7 +27,7 @@ std::vector<int64_t> flat_shape(const std::vector<int64_t>& shape) {
 struct OptimGoldens : ::testing::Test {
   void SetUp() override {
     folder = testing::shared_dir() + "/goldens/optim";
-    if (!std::filesystem::exists(folder + "/optim.json")) GTEST_SKIP() << "NO GOLDENS at " << folder << ": set RAISON_SHARED";
+    if (!std::filesystem::exists(folder + "/optim.json")) GTEST_SKIP() << testing::missing(folder + "/optim.json");
     spec = nlohmann::json::parse(std::ifstream(folder + "/optim.json"));
     auto k = select_kernels_from_environment();
     ASSERT_TRUE(k.ok()) << k.message();
