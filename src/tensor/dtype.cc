@@ -5,9 +5,16 @@
 
 namespace raison {
 namespace {
+// In the order of DType.
 constexpr DTypeInfo kInfo[] = {
-    {"F32", 1, 4}, {"F16", 1, 2}, {"BF16", 1, 2}, {"Q8_0", 32, 34}, {"F64", 1, 8}, {"I8", 1, 1},  {"I16", 1, 2},
-    {"I32", 1, 4}, {"I64", 1, 8}, {"U8", 1, 1},   {"U16", 1, 2},    {"U32", 1, 4}, {"U64", 1, 8}, {"BOOL", 1, 1},
+    {"F32", 1, 4},       {"F16", 1, 2},      {"BF16", 1, 2},       {"F64", 1, 8},       {"F8_E4M3", 1, 1},
+    {"F8_E5M2", 1, 1},   {"F8_E8M0", 1, 1},  {"Q4_0", 32, 18},     {"Q4_1", 32, 20},    {"Q5_0", 32, 22},
+    {"Q5_1", 32, 24},    {"Q8_0", 32, 34},   {"IQ4_NL", 32, 18},   {"MXFP4", 32, 17},   {"Q2_K", 256, 84},
+    {"Q3_K", 256, 110},  {"Q4_K", 256, 144}, {"Q5_K", 256, 176},   {"Q6_K", 256, 210},  {"IQ4_XS", 256, 136},
+    {"TQ1_0", 256, 54},  {"TQ2_0", 256, 66}, {"IQ1_S", 256, 50},   {"IQ1_M", 256, 56},  {"IQ2_XXS", 256, 66},
+    {"IQ2_XS", 256, 74}, {"IQ2_S", 256, 82}, {"IQ3_XXS", 256, 98}, {"IQ3_S", 256, 110}, {"I8", 1, 1},
+    {"I16", 1, 2},       {"I32", 1, 4},      {"I64", 1, 8},        {"U8", 1, 1},        {"U16", 1, 2},
+    {"U32", 1, 4},       {"U64", 1, 8},      {"BOOL", 1, 1},
 };
 constexpr int kTypes = sizeof(kInfo) / sizeof(kInfo[0]);
 
@@ -101,6 +108,18 @@ uint16_t f32_to_bf16_saturate(float f) {
   return (b & 0x7FFF) == 0x7F80 ? static_cast<uint16_t>((b & 0x8000) | 0x7F7F) : b;
 }
 
+float f8_e4m3_to_f32(uint8_t code) {
+  const uint32_t sign = static_cast<uint32_t>(code & 0x80) << 24, rest = code & 0x7F;
+  if (rest == 0x7F) return from_bits(sign | 0x7FC00000);
+  // Exponent and mantissa at fp32's place, then the difference of the biases: exact, subnormals too.
+  return from_bits(sign | 0x3F800000) * (from_bits(rest << 20) * 0x1p120f);
+}
+float f8_e5m2_to_f32(uint8_t code) { return f16_to_f32(static_cast<uint16_t>(code << 8)); }
+float f8_e8m0_to_f32(uint8_t code) {
+  if (code == 255) return from_bits(0x7FC00000);
+  return code == 0 ? 0x1p-127f : from_bits(static_cast<uint32_t>(code) << 23);
+}
+
 void quantize_q8_0(const float* x, uint8_t* blocks, int64_t elements) {
   for (int64_t b = 0; b < elements / 32; ++b, x += 32, blocks += 34) {
     float amax = 0;
@@ -135,6 +154,12 @@ void dequantize_row(DType type, const uint8_t* row, float* out, int64_t n) {
         const float d = f16_to_f32(h);
         for (int i = 0; i < 32; ++i) out[32 * b + i] = static_cast<float>(static_cast<int8_t>(row[2 + i])) * d;
       }
+      return;
+    case DType::F8_E5M2:
+      for (int64_t i = 0; i < n; ++i) out[i] = f8_e5m2_to_f32(row[i]);
+      return;
+    case DType::F8_E4M3:
+      for (int64_t i = 0; i < n; ++i) out[i] = f8_e4m3_to_f32(row[i]);
       return;
     default: std::memset(out, 0, static_cast<size_t>(n) * 4); return;
   }

@@ -7,7 +7,47 @@
 
 namespace raison {
 
-enum class DType : uint8_t { F32, F16, BF16, Q8_0, F64, I8, I16, I32, I64, U8, U16, U32, U64, BOOL };
+// Block types are GGUF's (ggml-common.h); F8_* are OCP's 8-bit floats as safetensors names them (F8_E8M0: a power-of-two scale).
+enum class DType : uint8_t {
+  F32,
+  F16,
+  BF16,
+  F64,
+  F8_E4M3,
+  F8_E5M2,
+  F8_E8M0,  // floats
+  Q4_0,
+  Q4_1,
+  Q5_0,
+  Q5_1,
+  Q8_0,
+  IQ4_NL,
+  MXFP4,  // blocks of 32 values
+  Q2_K,
+  Q3_K,
+  Q4_K,
+  Q5_K,
+  Q6_K,
+  IQ4_XS,
+  TQ1_0,
+  TQ2_0,  // blocks of 256
+  IQ1_S,
+  IQ1_M,
+  IQ2_XXS,
+  IQ2_XS,
+  IQ2_S,
+  IQ3_XXS,
+  IQ3_S,  // blocks of 256, by codebooks
+  I8,
+  I16,
+  I32,
+  I64,
+  U8,
+  U16,
+  U32,
+  U64,
+  BOOL,
+};
 
 struct DTypeInfo {
   const char* name;    // as shown to the user and, for plain types, in safetensors
@@ -17,6 +57,8 @@ struct DTypeInfo {
 
 const DTypeInfo& dtype_info(DType type);
 inline const char* dtype_name(DType type) { return dtype_info(type).name; }
+// A type whose values come in blocks with scales of their own.
+inline bool is_block_type(DType type) { return dtype_info(type).block_elements > 1; }
 std::optional<DType> dtype_from_name(std::string_view name);  // "F32", "Q8_0", ... (case-insensitive)
 
 // Bytes of a row of `elements`; elements must be a multiple of the block (nullopt otherwise, or on overflow).
@@ -29,6 +71,11 @@ uint16_t f32_to_f16_saturate(float f);  // overflow becomes +-65504 (caches: an 
 float bf16_to_f32(uint16_t b);
 uint16_t f32_to_bf16(float f);
 uint16_t f32_to_bf16_saturate(float f);
+
+// E4M3 without infinities: bias 7, 0x7F and 0xFF NaN, largest 448. E5M2: bias 15. E8M0: 2^(e - 127), 255 NaN.
+float f8_e4m3_to_f32(uint8_t code);
+float f8_e5m2_to_f32(uint8_t code);
+float f8_e8m0_to_f32(uint8_t code);
 
 // Q8_0: 32 values, an f16 scale d and 32 signed bytes (34 bytes a block; GGUF's layout).
 // d = amax/127, code = round half away from zero of x * (1/d), fp32 without FMA.

@@ -21,7 +21,8 @@ Result<PackedWeight> PackedWeight::zeros(DType type, int64_t rows, int64_t cols)
   if (!is_computable(type)) return error("weights of type {} cannot be computed with; {} can", dtype_name(type), kComputable);
   if (rows < 1 || cols < 1 || rows > (int64_t{1} << 40) || cols > (int64_t{1} << 31))
     return error("a weight of {} x {} is out of range", rows, cols);
-  if (type == DType::Q8_0 && cols % 32 != 0) return error("Q8_0 needs a width that is a multiple of 32, not {}", cols);
+  if (const int block = dtype_info(type).block_elements; cols % block != 0)
+    return error("{} needs a width that is a multiple of {}, not {}", dtype_name(type), block, cols);
   int64_t bytes;
   if (__builtin_mul_overflow(panel_count(rows), panel_bytes(type, cols), &bytes))
     return error("a weight of {} x {} is out of range", rows, cols);
@@ -40,17 +41,60 @@ void pack_row(DType type, int64_t cols, int64_t r, const uint8_t* row, uint8_t* 
   const int lane = static_cast<int>(r % kPanelRows);
   if (type == DType::F32) {
     for (int64_t k = 0; k < cols; ++k) std::memcpy(panel + (k * 16 + lane) * 4, row + k * 4, 4);
-  } else if (type == DType::Q8_0) {
-    for (int64_t b = 0; b < cols / 32; ++b) {
-      std::memcpy(panel + (b * 16 + lane) * 2, row + b * 34, 2);
-      uint8_t* codes = panel + q8_scale_bytes(cols) + b * 512;
-      for (int i = 0; i < 32; i += 4) std::memcpy(codes + i * 16 + lane * 4, row + b * 34 + 2 + i, 4);
+  } else if (is_block_type(type)) {
+    const PanelFormat f = panel_format(type);
+    uint8_t* body = panel + panel_head_bytes(type, cols) + lane * 4;
+    const int block_bytes = dtype_info(type).block_bytes;
+    for (int64_t b = 0; b < cols / f.block; ++b, row += block_bytes) {
+      std::memcpy(panel + (b * 16 + lane) * f.head_bytes, row + f.head_at, static_cast<size_t>(f.head_bytes));
+      for (int i = 0; i < f.body_bytes; i += 4, body += 64) std::memcpy(body, row + f.body_at + i, 4);
     }
   } else {
     for (int64_t k = 0; k < cols; ++k) std::memcpy(panel + (k * 16 + lane) * 2, row + k * 2, 2);
   }
 }
+
+// Block b of a row, as files hold it, out of its panel.
+void gather_block(DType type, int64_t cols, int64_t b, const uint8_t* panel, int lane, uint8_t* block) {
+  const PanelFormat f = panel_format(type);
+  std::memcpy(block + f.head_at, panel + (b * 16 + lane) * f.head_bytes, static_cast<size_t>(f.head_bytes));
+  const uint8_t* body = panel + panel_head_bytes(type, cols) + b * 16 * f.body_bytes + lane * 4;
+  for (int i = 0; i < f.body_bytes; i += 4, body += 64) std::memcpy(block + f.body_at + i, body, 4);
+}
 }  // namespace
+
+void dequantize_panel_row(const PackedView& w, int64_t row, int64_t k0, int64_t count, float* out) {
+  const uint8_t* panel = w.data + row / kPanelRows * panel_bytes(w.type, w.cols);
+  const int lane = static_cast<int>(row % kPanelRows);
+  if (is_block_type(w.type)) {
+    const int block = dtype_info(w.type).block_elements;
+    uint8_t raw[kMostBlockBytes];
+    for (int64_t k = 0; k < count; k += block) {
+      gather_block(w.type, w.cols, (k0 + k) / block, panel, lane, raw);
+      dequantize_row(w.type, raw, out + k, block);
+    }
+    return;
+  }
+  if (w.type == DType::F8_E4M3) {
+    const uint8_t* codes = panel + panel_head_bytes(w.type, w.cols);
+    for (int64_t k = k0; k < k0 + count; ++k) {
+      float scale;
+      std::memcpy(&scale, panel + k / kFp8Block * 4, 4);
+      out[k - k0] = f8_e4m3_to_f32(codes[k * 16 + lane]) * scale;
+    }
+    return;
+  }
+  for (int64_t k = k0; k < k0 + count; ++k) {
+    float& y = out[k - k0];
+    if (w.type == DType::F32) {
+      std::memcpy(&y, panel + (k * 16 + lane) * 4, 4);
+      continue;
+    }
+    uint16_t h;
+    std::memcpy(&h, panel + (k * 16 + lane) * 2, 2);
+    y = w.type == DType::F16 ? f16_to_f32(h) : bf16_to_f32(h);
+  }
+}
 
 Result<PackedWeight> PackedWeight::pack(DType type, int64_t rows, int64_t cols, const uint8_t* source) {
   RAISON_ASSIGN(auto w, zeros(type, rows, cols));
@@ -78,27 +122,20 @@ Result<PackedWeight> PackedWeight::pack_f32(DType type, int64_t rows, int64_t co
   return w;
 }
 
-void PackedWeight::unpack_f32(float* out) const {
-  const int64_t stride = panel_bytes(type_, cols_);
-  for (int64_t r = 0; r < rows_; ++r) {
-    const uint8_t* panel = storage_->data() + r / kPanelRows * stride;
-    const int lane = static_cast<int>(r % kPanelRows);
-    for (int64_t k = 0; k < cols_; ++k) {
-      float& y = out[r * cols_ + k];
-      if (type_ == DType::F32) {
-        std::memcpy(&y, panel + (k * 16 + lane) * 4, 4);
-      } else if (type_ == DType::Q8_0) {
-        uint16_t h;
-        std::memcpy(&h, panel + (k / 32 * 16 + lane) * 2, 2);
-        const auto code = static_cast<int8_t>(panel[q8_scale_bytes(cols_) + k / 4 * 64 + lane * 4 + k % 4]);
-        y = static_cast<float>(code) * f16_to_f32(h);
-      } else {
-        uint16_t h;
-        std::memcpy(&h, panel + (k * 16 + lane) * 2, 2);
-        y = type_ == DType::F16 ? f16_to_f32(h) : bf16_to_f32(h);
-      }
-    }
+Result<PackedWeight> PackedWeight::pack_fp8(int64_t rows, int64_t cols, const uint8_t* codes, const float* scales) {
+  RAISON_ASSIGN(auto w, zeros(DType::F8_E4M3, rows, cols));
+  const int64_t blocks = (cols + kFp8Block - 1) / kFp8Block, stride = panel_bytes(DType::F8_E4M3, cols);
+  for (int64_t r = 0; r < rows; ++r) {
+    uint8_t* panel = w.storage_->data() + r / kPanelRows * stride;
+    if (r % kPanelRows == 0) std::memcpy(panel, scales + r / kFp8Block * blocks, static_cast<size_t>(blocks) * 4);
+    uint8_t* out = panel + panel_head_bytes(DType::F8_E4M3, cols) + r % kPanelRows;
+    for (int64_t k = 0; k < cols; ++k) out[k * 16] = codes[r * cols + k];
   }
+  return w;
+}
+
+void PackedWeight::unpack_f32(float* out) const {
+  for (int64_t r = 0; r < rows_; ++r) dequantize_panel_row(view(), r, 0, cols_, out + r * cols_);
 }
 
 void pack_f32_panels(const float* row_major, int64_t rows, int64_t cols, float* panels) {

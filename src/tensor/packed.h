@@ -4,7 +4,10 @@
 // Panel p holds rows 16p .. 16p+15 (rows past the end are zero), K = cols:
 //   F32         float    [K][16]
 //   F16, BF16   uint16_t [K][16]
-//   Q8_0        uint16_t scale [K/32][16] (f16), padded to a multiple of 64 bytes; then int8_t code [K/4][16][4]
+//   F8_E4M3     float scale [ceil(K/128)], padded to a multiple of 64 bytes; then uint8_t [K][16]
+//   block types (Q8_0, Q4_K ...): each block's bytes as GGUF stores them, cut in two (PanelFormat):
+//               head [K/block][16][head_bytes], padded to a multiple of 64 bytes; then body uint32_t [K/block][body_bytes/4][16].
+//               So a 64-byte line of the body holds the same four bytes of 16 rows' blocks.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -25,21 +28,70 @@ struct PackedView {
 };
 
 inline int64_t panel_count(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
-inline int64_t q8_scale_bytes(int64_t cols) { return (cols / 32 * 32 + 63) / 64 * 64; }
-inline int64_t panel_bytes(DType type, int64_t cols) {
+
+// How a block of a row is cut: the head is what does not fill whole 32-bit words (mostly the f16 scale), the body the rest.
+struct PanelFormat {
+  int block;                // values
+  int head_at, head_bytes;  // in the block's bytes
+  int body_at, body_bytes;  // a multiple of 4
+};
+// Of block types. (Always inlined: kernels of every instruction set call it.)
+__attribute__((always_inline)) constexpr PanelFormat panel_format(DType type) {
+  switch (type) {
+    case DType::Q4_0:
+    case DType::IQ4_NL: return {32, 0, 2, 2, 16};
+    case DType::Q4_1: return {32, 0, 0, 0, 20};
+    case DType::Q5_0: return {32, 0, 2, 2, 20};
+    case DType::Q5_1: return {32, 0, 0, 0, 24};
+    case DType::Q8_0: return {32, 0, 2, 2, 32};
+    case DType::MXFP4: return {32, 0, 1, 1, 16};
+    case DType::Q2_K: return {256, 0, 0, 0, 84};
+    case DType::Q3_K: return {256, 108, 2, 0, 108};
+    case DType::Q4_K: return {256, 0, 0, 0, 144};
+    case DType::Q5_K: return {256, 0, 0, 0, 176};
+    case DType::Q6_K: return {256, 208, 2, 0, 208};
+    case DType::IQ4_XS: return {256, 0, 0, 0, 136};
+    case DType::TQ1_0: return {256, 52, 2, 0, 52};
+    case DType::TQ2_0: return {256, 64, 2, 0, 64};
+    case DType::IQ1_S: return {256, 0, 2, 2, 48};
+    case DType::IQ1_M: return {256, 0, 0, 0, 56};
+    case DType::IQ2_XXS: return {256, 0, 2, 2, 64};
+    case DType::IQ2_XS: return {256, 0, 2, 2, 72};
+    case DType::IQ2_S: return {256, 0, 2, 2, 80};
+    case DType::IQ3_XXS: return {256, 0, 2, 2, 96};
+    case DType::IQ3_S: return {256, 0, 2, 2, 108};
+    default: return {1, 0, 0, 0, 0};
+  }
+}
+
+constexpr int64_t kFp8Block = 128;  // rows and columns that share a scale
+__attribute__((always_inline)) inline int64_t panel_head_bytes(DType type, int64_t cols) {
+  if (type == DType::F8_E4M3) return ((cols + kFp8Block - 1) / kFp8Block * 4 + 63) / 64 * 64;
+  const PanelFormat f = panel_format(type);
+  return (cols / f.block * 16 * f.head_bytes + 63) / 64 * 64;
+}
+__attribute__((always_inline)) inline int64_t panel_bytes(DType type, int64_t cols) {
   switch (type) {
     case DType::F32: return cols * 64;
     case DType::F16:
     case DType::BF16: return cols * 32;
-    default: return q8_scale_bytes(cols) + cols * 16;  // Q8_0
+    case DType::F8_E4M3: return panel_head_bytes(type, cols) + cols * 16;
+    default: break;
   }
+  const PanelFormat f = panel_format(type);
+  return panel_head_bytes(type, cols) + cols / f.block * 16 * f.body_bytes;
 }
+inline int64_t q8_scale_bytes(int64_t cols) { return panel_head_bytes(DType::Q8_0, cols); }
 
 // The types that matrices may have. kComputable names them in errors.
 inline bool is_computable(DType type) {
   return type == DType::F32 || type == DType::F16 || type == DType::BF16 || type == DType::Q8_0;
 }
 inline constexpr const char* kComputable = "F32, F16, BF16 and Q8_0";
+
+constexpr int kMostBlockBytes = 256;
+// Columns [k0, k0 + count) of a row as fp32; both multiples of the type's block.
+void dequantize_panel_row(const PackedView& w, int64_t row, int64_t k0, int64_t count, float* out);
 
 // 64-byte-aligned owned memory, zeroed.
 class Storage {
@@ -61,10 +113,12 @@ class Storage {
 class PackedWeight {
  public:
   PackedWeight() = default;
-  // An all-zero matrix. type: F32, F16, BF16 or Q8_0 (cols a multiple of 32).
+  // An all-zero matrix of a computable type; cols a multiple of the type's block.
   static Result<PackedWeight> zeros(DType type, int64_t rows, int64_t cols);
-  // From row-major rows of the same type, as files hold them (row_bytes(type, cols) each).
+  // From row-major rows of the same type, as files hold them (row_bytes(type, cols) each). Not for F8_E4M3.
   static Result<PackedWeight> pack(DType type, int64_t rows, int64_t cols, const uint8_t* source);
+  // E4M3 codes with one multiplier per 128 x 128 values: scales row-major [ceil(rows/128), ceil(cols/128)].
+  static Result<PackedWeight> pack_fp8(int64_t rows, int64_t cols, const uint8_t* codes, const float* scales);
   // From row-major fp32, rounding to `type` (F16/BF16 to nearest even; Q8_0 by quantize_q8_0).
   static Result<PackedWeight> pack_f32(DType type, int64_t rows, int64_t cols, const float* source);
   void unpack_f32(float* out) const;  // row-major [rows, cols], dequantised

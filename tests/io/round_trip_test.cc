@@ -137,9 +137,9 @@ TEST(GgufReader, EveryValueTypeAndForeignTensors) {
   b.str("list8").u32(testing::kArray).u32(testing::kI8).u64(2).u8(1).u8(255);
   b.str("list16").u32(testing::kArray).u32(testing::kU16).u64(1).put<uint16_t>(65535);
   b.str("flags").u32(testing::kArray).u32(testing::kBool).u64(2).u8(1).u8(0);
-  testing::add_tensor(b, "k", {256, 2}, 12, 0);
-  testing::add_tensor(b, "m", {32}, 39, 288);
-  b.align(32).zeros(288 + 17);
+  testing::add_tensor(b, "k", {256, 2}, 15, 0);
+  testing::add_tensor(b, "m", {32}, 39, 608);
+  b.align(32).zeros(608 + 17);
   const auto file = GgufFile::open(dir.write("a.gguf", b));
   ASSERT_TRUE(file.ok()) << file.message();
   const Metadata& m = (*file)->metadata();
@@ -154,13 +154,13 @@ TEST(GgufReader, EveryValueTypeAndForeignTensors) {
   EXPECT_EQ(*m.integers("list16"), std::vector<int64_t>{65535});
   const TensorInfo* k = (*file)->find("k");
   EXPECT_FALSE(k->known_type);
-  EXPECT_EQ(k->type_name, "Q4_K");
-  EXPECT_EQ(k->bytes, 288u);
+  EXPECT_EQ(k->type_name, "Q8_K");
+  EXPECT_EQ(k->bytes, 584u);
   EXPECT_EQ(k->shape, (std::vector<int64_t>{2, 256}));
   EXPECT_EQ((*file)->find("m")->type_name, "MXFP4");
   const auto floats = read_f32(*k);
   ASSERT_FALSE(floats.ok());
-  EXPECT_NE(floats.message().find("Q4_K"), std::string::npos);
+  EXPECT_NE(floats.message().find("Q8_K"), std::string::npos);
 }
 
 TEST(SafetensorsWriter, ReadsBackWhatItWrote) {
