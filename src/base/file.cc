@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,7 +32,8 @@ Result<std::shared_ptr<MappedFile>> MappedFile::open(const std::string& path) {
   const auto size = static_cast<size_t>(st.st_size);
   const uint8_t* data = nullptr;
   if (size > 0) {
-    void* p = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    // A checkpoint may be many times larger than memory and swap: only what is read may count.
+    void* p = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
     if (p == MAP_FAILED) {
       const std::string why = reason();
       ::close(fd);
@@ -83,7 +85,15 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes) {
   return out;
 }
 
-Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string& given) {
+Status check_free_space(const std::string& path, uint64_t bytes) {
+  struct statvfs fs {};
+  if (::statvfs(folder_of(path).c_str(), &fs) != 0 || fs.f_blocks == 0) return {};  // not every file system tells
+  uint64_t free;
+  if (__builtin_mul_overflow(uint64_t{fs.f_bavail}, uint64_t{fs.f_frsize}, &free) || bytes <= free) return {};
+  return error("{}: cannot write: {} bytes are needed, {} are free there", path, bytes, free);
+}
+
+Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string& given, uint64_t expected) {
   static std::atomic<uint64_t> counter{0};
   std::string path = given;
   struct stat st;
@@ -96,6 +106,7 @@ Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string& given)
     path = real;
     ::free(real);
   }
+  RAISON_RETURN_IF_ERROR(check_free_space(path, expected));
   std::string temp = fmt::format("{}.{}.{}.tmp", path, ::getpid(), counter++);
   const int fd = ::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) return error("{}: cannot write: {}", path, reason());

@@ -10,7 +10,8 @@
 
 namespace raison {
 
-// A read-only mapping of a whole file. Shared by everything that points into it.
+// A read-only mapping of a whole file, of any size: no page is read and no memory set aside before it is used. Shared by
+// everything that points into it.
 class MappedFile {
  public:
   static Result<std::shared_ptr<MappedFile>> open(const std::string& path);
@@ -37,10 +38,14 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes = size_t
 // replaced; a folder, device or pipe is refused.
 Status write_file_atomic(const std::string& path, std::string_view bytes);
 
+// Error if the file system that would hold `path` has fewer than `bytes` left for this user.
+Status check_free_space(const std::string& path, uint64_t bytes);
+
 // Streaming form of the same: append(), then commit(); destroyed without commit() it removes the temporary file.
 class AtomicFile {
  public:
-  static Result<std::unique_ptr<AtomicFile>> create(const std::string& path);
+  // `expected`: bytes that will be written, if known; there must be room for them.
+  static Result<std::unique_ptr<AtomicFile>> create(const std::string& path, uint64_t expected = 0);
   ~AtomicFile();
   Status append(const void* data, size_t bytes);
   Status commit();

@@ -88,8 +88,8 @@ uint64_t memory_of(const TensorSource& source) {
 void measure_disk(const fs::path& path, Inspection* out) {
   std::error_code ec;
   if (fs::is_regular_file(path, ec)) {
-    out->disk_bytes = fs::file_size(path, ec);
-    out->files = 1;
+    out->disk_bytes += fs::file_size(path, ec);
+    ++out->files;
     return;
   }
   for (const auto& entry : fs::directory_iterator(path, ec))
@@ -148,7 +148,11 @@ Result<Inspection> inspect_model(const std::string& path) {
       out.hf_class = (*classes)[0].get<std::string>();
   }
   count_types(*files.tensors, &out);
-  measure_disk(path, &out);
+  if (files.gguf) {
+    for (const std::string& part : files.gguf->paths()) measure_disk(part, &out);
+  } else {
+    measure_disk(path, &out);
+  }
   auto info = describe_model(files);
   if (info.ok()) {
     out.info = *info;

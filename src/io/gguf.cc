@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "io/printable.h"
 
@@ -70,7 +71,14 @@ const GgmlType* find_type(uint32_t id) {
 enum ValueType : uint32_t { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 };
 constexpr uint64_t kValueBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 constexpr uint64_t kMaxName = 1 << 16;
+constexpr uint64_t kMaxArray = 1 << 24;  // sixteen times the largest vocabularies: a sparse file must not fill the memory
 }  // namespace
+
+std::optional<uint32_t> ggml_type_id(DType type) {
+  for (const GgmlType& t : kTypes)
+    if (dtype_name(type) == std::string_view(t.name)) return t.id;
+  return std::nullopt;
+}
 
 class GgufParser {
  public:
@@ -78,7 +86,7 @@ class GgufParser {
 
   Result<std::shared_ptr<GgufFile>> parse() {
     out_ = std::shared_ptr<GgufFile>(new GgufFile());
-    out_->path_ = file_->path();
+    out_->paths_ = {file_->path()};
     RAISON_RETURN_IF_ERROR(header());
     for (uint64_t i = 0; i < keys_; ++i) RAISON_RETURN_IF_ERROR(key_value());
     for (uint64_t i = 0; i < count_; ++i) RAISON_RETURN_IF_ERROR(tensor());
@@ -178,29 +186,54 @@ class GgufParser {
     const uint64_t least = type == STRING ? 8 : kValueBytes[type];
     if (n > left() / least)
       return bad("truncated or damaged: key {} claims {} values, {} bytes are left", printable(key), n, left());
-    std::vector<std::string> strings;
-    std::vector<int64_t> integers;
-    std::vector<double> numbers;
-    std::vector<bool> flags;
-    for (uint64_t i = 0; i < n; ++i) {
-      RAISON_ASSIGN(MetaValue v, scalar(key, type));
-      if (auto* s = std::get_if<std::string>(&v)) strings.push_back(std::move(*s));
-      if (auto* x = std::get_if<int64_t>(&v)) integers.push_back(*x);
-      if (auto* u = std::get_if<uint64_t>(&v)) {
-        if (*u > static_cast<uint64_t>(INT64_MAX)) return bad("key {} holds {}, which is too large", printable(key), *u);
-        integers.push_back(static_cast<int64_t>(*u));
-      }
-      if (auto* d = std::get_if<double>(&v)) numbers.push_back(*d);
-      if (auto* b = std::get_if<bool>(&v)) flags.push_back(*b);
+    if (n > kMaxArray) return bad("key {} claims {} values, more than {}", printable(key), n, kMaxArray);
+    switch (type) {
+      case U8: return values<uint8_t, int64_t>(key, n);
+      case I8: return values<int8_t, int64_t>(key, n);
+      case U16: return values<uint16_t, int64_t>(key, n);
+      case I16: return values<int16_t, int64_t>(key, n);
+      case U32: return values<uint32_t, int64_t>(key, n);
+      case I32: return values<int32_t, int64_t>(key, n);
+      case F32: return values<float, double>(key, n);
+      case U64: return values<uint64_t, int64_t>(key, n);
+      case I64: return values<int64_t, int64_t>(key, n);
+      case F64: return values<double, double>(key, n);
+      case BOOL: return flags(key, n);
+      default: return strings(key, n);
     }
-    if (type == STRING)
-      out_->metadata_.set(key, std::move(strings));
-    else if (type == BOOL)
-      out_->metadata_.set(key, std::move(flags));
-    else if (type == F32 || type == F64)
-      out_->metadata_.set(key, std::move(numbers));
-    else
-      out_->metadata_.set(key, std::move(integers));
+  }
+
+  // The caller has checked that n values of type T are there.
+  template <class T, class As>
+  Status values(const std::string& key, uint64_t n) {
+    std::vector<As> out(n);
+    for (As& to : out) {
+      T v;
+      std::memcpy(&v, file_->data() + at_, sizeof v);
+      at_ += sizeof v;
+      if constexpr (std::is_same_v<T, uint64_t>)
+        if (v > static_cast<uint64_t>(INT64_MAX)) return bad("key {} holds {}, which is too large", printable(key), v);
+      to = static_cast<As>(v);
+    }
+    out_->metadata_.set(key, std::move(out));
+    return {};
+  }
+
+  Status flags(const std::string& key, uint64_t n) {
+    std::vector<bool> out(n);
+    for (uint64_t i = 0; i < n; ++i) {
+      const uint8_t v = file_->data()[at_++];
+      if (v > 1) return bad("key {} is a boolean of value {}", printable(key), v);
+      out[i] = v == 1;
+    }
+    out_->metadata_.set(key, std::move(out));
+    return {};
+  }
+
+  Status strings(const std::string& key, uint64_t n) {
+    std::vector<std::string> out(n);
+    for (std::string& s : out) { RAISON_ASSIGN(s, text("a string", uint64_t{1} << 30)); }
+    out_->metadata_.set(key, std::move(out));
     return {};
   }
 
@@ -273,7 +306,7 @@ class GgufParser {
   uint64_t at_ = 0, count_ = 0, keys_ = 0;
 };
 
-Result<std::shared_ptr<GgufFile>> GgufFile::open(const std::string& path) {
+Result<std::shared_ptr<GgufFile>> GgufFile::open_one(const std::string& path) {
   RAISON_ASSIGN(auto file, MappedFile::open(path));
   return GgufParser(std::move(file)).parse();
 }

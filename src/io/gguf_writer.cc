@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <set>
+#include <unordered_set>
 
 #include "io/printable.h"
 
@@ -81,35 +81,14 @@ struct ValueWriter {
   }
 };
 
-std::optional<uint32_t> ggml_id(DType type) {
-  switch (type) {
-    case DType::F32: return 0;
-    case DType::F16: return 1;
-    case DType::Q8_0: return 8;
-    case DType::I8: return 24;
-    case DType::I16: return 25;
-    case DType::I32: return 26;
-    case DType::I64: return 27;
-    case DType::F64: return 28;
-    case DType::BF16: return 30;
-    default: return std::nullopt;
-  }
-}
-
 // Bytes of a tensor, or why it cannot be written.
-Result<uint64_t> checked_bytes(const std::string& path, const TensorToWrite& t) {
+Result<uint64_t> gguf_tensor_bytes(const std::string& path, const TensorSpec& t) {
   const auto bad = [&](const char* why) { return error("{}: tensor {} {}", path, printable(t.name), why); };
   if (t.name.empty() || !valid_utf8(t.name)) return bad("has a name that is empty or not valid UTF-8");
-  if (!ggml_id(t.type)) return error("{}: tensor {}: GGUF has no type {}", path, printable(t.name), dtype_name(t.type));
+  if (!ggml_type_id(t.type)) return error("{}: tensor {}: GGUF has no type {}", path, printable(t.name), dtype_name(t.type));
   if (t.shape.empty() || t.shape.size() > 4) return bad("must have 1 to 4 dimensions");
-  uint64_t elements = 1;
-  for (const int64_t d : t.shape)
-    if (d < 1 || __builtin_mul_overflow(elements, static_cast<uint64_t>(d), &elements) || elements > INT64_MAX)
-      return bad("has an impossible shape");
-  if (t.shape.back() % dtype_info(t.type).block_elements != 0) return bad("has rows that are no multiple of its block");
-  const auto bytes = row_bytes(t.type, elements);
-  if (!bytes || *bytes > INT64_MAX) return bad("is too large");
-  return *bytes;
+  if (std::count(t.shape.begin(), t.shape.end(), 0) > 0) return bad("has an impossible shape");
+  return tensor_bytes(path, t);
 }
 
 Result<uint64_t> checked_alignment(const std::string& path, const Metadata& metadata) {
@@ -121,43 +100,118 @@ Result<uint64_t> checked_alignment(const std::string& path, const Metadata& meta
 }
 
 uint64_t round_up(uint64_t n, uint64_t alignment) { return (n + alignment - 1) / alignment * alignment; }
-}  // namespace
 
-Status write_gguf(const std::string& path, const Metadata& metadata, const std::vector<TensorToWrite>& tensors) {
-  RAISON_ASSIGN(const uint64_t alignment, checked_alignment(path, metadata));
+bool is_split_key(const std::string& key) { return key == "split.no" || key == "split.count" || key == "split.tensors.count"; }
+
+// Which part of how many, and the tensors of all parts.
+struct Part {
+  uint16_t no, count;
+  int32_t tensors;
+};
+
+// As llama.cpp reads them, which insists on these widths.
+void put_split_keys(const Part& part, Bytes* head) {
+  head->put_string("split.no");
+  head->put<uint32_t>(2);  // u16
+  head->put(part.no);
+  head->put_string("split.count");
+  head->put<uint32_t>(2);
+  head->put(part.count);
+  head->put_string("split.tensors.count");
+  head->put_tag(Tag::I32);
+  head->put(part.tensors);
+}
+
+struct PlannedTensors {
+  const std::vector<TensorSpec>& specs;
+  std::vector<FilePlan::Piece> pieces;
+};
+
+// The file of tensors [begin, end).
+FilePlan plan_file(const std::string& path, const Metadata& metadata, const PlannedTensors& all, size_t begin, size_t end,
+                   uint64_t alignment, const std::optional<Part>& part) {
+  FilePlan plan{
+      path, "", {all.pieces.begin() + static_cast<int64_t>(begin), all.pieces.begin() + static_cast<int64_t>(end)}, alignment};
   Bytes head;
   head.text = "GGUF";
   head.put<uint32_t>(3);
-  head.put<uint64_t>(tensors.size());
-  head.put<uint64_t>(metadata.values().size());
+  head.put<uint64_t>(end - begin);
+  uint64_t keys = part ? 3 : 0;
+  for (const auto& [key, value] : metadata.values()) keys += !is_split_key(key);
+  head.put(keys);
   for (const auto& [key, value] : metadata.values()) {
-    if (key.empty() || !valid_utf8(key)) return error("{}: a metadata key is empty or not valid UTF-8", path);
+    if (is_split_key(key)) continue;
     head.put_string(key);
     std::visit(ValueWriter{head}, value);
   }
-  std::set<std::string> names;
-  std::vector<uint64_t> sizes;
+  if (part) put_split_keys(*part, &head);
   uint64_t at = 0;
-  for (const TensorToWrite& t : tensors) {
-    RAISON_ASSIGN(const uint64_t bytes, checked_bytes(path, t));
-    if (!names.insert(t.name).second) return error("{}: tensor {} is given twice", path, printable(t.name));
+  for (size_t i = begin; i < end; ++i) {
+    const TensorSpec& t = all.specs[i];
     head.put_string(t.name);
     head.put(static_cast<uint32_t>(t.shape.size()));
-    for (size_t i = t.shape.size(); i-- > 0;) head.put(static_cast<uint64_t>(t.shape[i]));  // GGUF: innermost first
-    head.put(*ggml_id(t.type));
+    for (size_t d = t.shape.size(); d-- > 0;) head.put(static_cast<uint64_t>(t.shape[d]));  // GGUF: innermost first
+    head.put(*ggml_type_id(t.type));
     head.put(at);
-    sizes.push_back(bytes);
-    at += round_up(bytes, alignment);
+    at += round_up(all.pieces[i].bytes, alignment);
   }
   head.text.resize(round_up(head.text.size(), alignment), '\0');
-  RAISON_ASSIGN(auto file, AtomicFile::create(path));
-  RAISON_RETURN_IF_ERROR(file->append(head.text.data(), head.text.size()));
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    RAISON_RETURN_IF_ERROR(file->append(tensors[i].data, sizes[i]));
-    const std::string padding(round_up(sizes[i], alignment) - sizes[i], '\0');
-    RAISON_RETURN_IF_ERROR(file->append(padding.data(), padding.size()));
+  plan.header = std::move(head.text);
+  return plan;
+}
+
+// What parts after the first say of the model.
+Metadata metadata_of_later_parts(const Metadata& metadata) {
+  Metadata out;
+  if (const MetaValue* alignment = metadata.find("general.alignment")) out.set("general.alignment", *alignment);
+  return out;
+}
+}  // namespace
+
+Result<WritePlan> plan_gguf(const std::string& path, const Metadata& metadata, const std::vector<TensorSpec>& tensors,
+                            uint64_t max_part_bytes) {
+  RAISON_ASSIGN(const uint64_t alignment, checked_alignment(path, metadata));
+  for (const auto& [key, value] : metadata.values())
+    if (key.empty() || !valid_utf8(key)) return error("{}: a metadata key is empty or not valid UTF-8", path);
+  PlannedTensors all{tensors, {}};
+  std::unordered_set<std::string> names;
+  uint64_t total = 0;
+  for (const TensorSpec& t : tensors) {
+    RAISON_ASSIGN(const uint64_t bytes, gguf_tensor_bytes(path, t));
+    if (!names.insert(t.name).second) return error("{}: tensor {} is given twice", path, printable(t.name));
+    if (__builtin_add_overflow(total, round_up(bytes, alignment), &total) || total > INT64_MAX)
+      return error("{}: the tensors are too large together", path);
+    all.pieces.push_back({t.name, bytes});
   }
-  return file->commit();
+  const auto ranges = ranges_within(all.pieces, max_part_bytes);
+  WritePlan plan;
+  if (ranges.size() == 1) {
+    plan.files.push_back(plan_file(path, metadata, all, 0, tensors.size(), alignment, std::nullopt));
+    return plan;
+  }
+  if (!path.ends_with(".gguf")) return error("{}: a model in parts needs a name that ends with .gguf", path);
+  if (ranges.size() > UINT16_MAX)
+    return error("{}: {} parts are more than {}; allow larger ones", path, ranges.size(), UINT16_MAX);
+  const Metadata later = metadata_of_later_parts(metadata);
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    const Part part{static_cast<uint16_t>(i), static_cast<uint16_t>(ranges.size()), static_cast<int32_t>(tensors.size())};
+    plan.files.push_back(plan_file(gguf_part_path(path.substr(0, path.size() - 5), i + 1, ranges.size()),
+                                   i == 0 ? metadata : later, all, ranges[i].first, ranges[i].second, alignment, part));
+  }
+  return plan;
+}
+
+Result<std::unique_ptr<GgufWriter>> GgufWriter::create(const std::string& path, const Metadata& metadata,
+                                                       const std::vector<TensorSpec>& tensors, uint64_t max_part_bytes) {
+  RAISON_ASSIGN(WritePlan plan, plan_gguf(path, metadata, tensors, max_part_bytes));
+  std::unique_ptr<GgufWriter> writer(new GgufWriter(std::move(plan)));
+  RAISON_RETURN_IF_ERROR(writer->begin());
+  return writer;
+}
+
+Status write_gguf(const std::string& path, const Metadata& metadata, const std::vector<TensorToWrite>& tensors) {
+  RAISON_ASSIGN(auto writer, GgufWriter::create(path, metadata, specs_of(tensors)));
+  return write_all(*writer, tensors);
 }
 
 }  // namespace raison

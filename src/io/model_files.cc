@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <unordered_set>
 
 #include "base/json_depth.h"
 #include "io/printable.h"
@@ -27,6 +28,16 @@ bool is_file(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode);
 }
 std::string if_file(const std::string& path) { return is_file(path) ? path : ""; }
+
+// The first GGUF file of a folder by name, or nothing.
+std::string first_gguf(const std::string& folder) {
+  std::string first;
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ec))
+    if (entry.path().extension() == ".gguf" && (first.empty() || entry.path().filename().string() < first))
+      first = entry.path().filename().string();
+  return printable(first);
+}
 
 Result<std::vector<int64_t>> read_eos_ids(const json& j, const std::string& path) {
   std::vector<int64_t> ids;
@@ -101,12 +112,23 @@ GenerationDefaults gguf_generation(const Metadata& meta) {
 }
 }  // namespace
 
-Result<json> read_json_file(const std::string& path) {
+Result<json> read_json_file(const std::string& path, bool unique_keys) {
   RAISON_ASSIGN(const std::string text, read_file(path, size_t{512} << 20));
   if (const size_t at = json_too_deep_at(text, 64); at != kShallow)
     return error("{}: nested over 64 deep at byte {}", path, at);
+  std::vector<std::unordered_set<std::string>> keys;  // of the objects that are open
+  std::string twice;
+  const auto watch = [&](int, json::parse_event_t event, json& parsed) {
+    if (event == json::parse_event_t::object_start) keys.emplace_back();
+    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::key && !keys.back().insert(parsed.get_ref<const std::string&>()).second)
+      twice = parsed.get<std::string>();
+    return true;
+  };
   try {
-    return json::parse(text);
+    json parsed = unique_keys ? json::parse(text, watch) : json::parse(text);
+    if (!twice.empty()) return error("{}: \"{}\" occurs twice", path, printable(twice));
+    return parsed;
   } catch (const json::parse_error& e) {
     return error("{}: not valid JSON at byte {}: {}", path, e.byte, parse_reason(e));
   } catch (const json::exception& e) { return error("{}: not valid JSON: {}", path, parse_reason(e)); }
@@ -117,7 +139,11 @@ Result<ModelFiles> ModelFiles::open(const std::string& path, bool load_weights) 
   m.path = path;
   if (is_directory(path)) {
     m.format = Format::HfFolder;
-    if (!is_file(path + "/config.json")) return error("{}: no model here: config.json is missing", path);
+    if (!is_file(path + "/config.json")) {
+      const std::string gguf = first_gguf(path);
+      return error("{}: no model here: config.json is missing{}", path,
+                   gguf.empty() ? "" : "; is it " + gguf + " that you mean?");
+    }
     RAISON_ASSIGN(m.config, read_json_file(path + "/config.json"));
     if (!m.config.is_object()) return error("{}/config.json: is not a JSON object", path);
     RAISON_ASSIGN(m.generation, read_generation(path + "/generation_config.json"));

@@ -27,13 +27,15 @@ struct ModelFiles {
   // Paths within the folder, empty if absent: tokenizer.json, tokenizer_config.json, chat_template.jinja
   std::string tokenizer_json, tokenizer_config_json, chat_template_jinja;
 
-  // A folder with config.json, or a .gguf file (recognised by its magic, not by its name). One-line errors.
+  // A folder with config.json, or a GGUF file (recognised by its magic, not by its name); of a model in several GGUF files any
+  // part. One-line errors.
   // load_weights = false leaves the weights of a HF folder unopened (tensors is then an empty source): for tokenize, render.
   static Result<ModelFiles> open(const std::string& path, bool load_weights = true);
 };
 
-// JSON files with one-line errors ("FILE: not valid JSON at byte N: ..."); refuses duplicates of nothing, nesting over 64 deep, files over 512 MB.
-Result<nlohmann::json> read_json_file(const std::string& path);
+// JSON files with one-line errors ("FILE: not valid JSON at byte N: ..."); refuses nesting over 64 deep and files over 512 MB, and
+// with unique_keys a key that occurs twice in its object (else the last one counts).
+Result<nlohmann::json> read_json_file(const std::string& path, bool unique_keys = false);
 
 // HF config keys old and new style, one place: typed readers over `config` that say which key is wrong.
 // integer_in("hidden_size", 1, 1 << 20): missing, non-integer or out of range is an error naming path, key and bounds.

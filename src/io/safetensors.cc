@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
@@ -177,82 +178,94 @@ const TensorInfo* SafetensorsFile::find(const std::string& name) const {
   return it == index_.end() ? nullptr : &tensors_[it->second];
 }
 
+namespace {
+using ShardMap = std::map<std::string, std::vector<std::string>>;  // file -> names the index puts there
+
+// "in FOLDER lie ..." for a folder without weights that can be read, or nothing to say.
+std::string what_lies_there(const std::string& folder) {
+  int shards = 0, pickles = 0, ggufs = 0;
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ec)) {
+    const std::string extension = entry.path().extension().string();
+    shards += extension == ".safetensors";
+    pickles += extension == ".bin" || extension == ".pt" || extension == ".pth";
+    ggufs += extension == ".gguf";
+  }
+  if (shards > 0) return fmt::format("; {} other safetensors files lie there, their index is missing", shards);
+  if (ggufs > 0) return fmt::format("; {} GGUF files lie there, name one of them", ggufs);
+  if (pickles > 0) return fmt::format("; {} PyTorch pickles lie there, they are not read", pickles);
+  return "";
+}
+
+bool is_plain_name(const std::string& file) {
+  return !file.empty() && file[0] != '.' && file.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+}
+
+Result<ShardMap> read_shard_map(const std::string& index_path) {
+  RAISON_ASSIGN(const json index, read_json_file(index_path, true));
+  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
+    return error("{}: \"weight_map\" is missing", index_path);
+  if (index["weight_map"].empty()) return error("{}: \"weight_map\" is empty", index_path);
+  ShardMap shards;
+  for (const auto& [name, shard] : index["weight_map"].items()) {
+    if (!shard.is_string()) return error("{}: the shard of tensor {} is no file name", index_path, printable(name));
+    const auto& file = shard.get_ref<const std::string&>();
+    if (!is_plain_name(file)) return error("{}: \"{}\" is no plain file name", index_path, printable(file));
+    shards[file].push_back(name);
+  }
+  return shards;
+}
+
+Status check_shards_exist(const std::string& folder, const std::string& index_path, const ShardMap& shards) {
+  std::string first;
+  size_t absent = 0;
+  for (const auto& [file, names] : shards)
+    if (!exists(folder + "/" + file) && absent++ == 0) first = file;
+  if (absent == 0) return {};
+  if (absent == 1) return error("{}: shard {} is missing", index_path, printable(first));
+  return error("{}: {} of its {} shards are missing, the first is {}", index_path, absent, shards.size(), printable(first));
+}
+}  // namespace
+
+Status ShardedSafetensors::add(SafetensorsFile&& shard) {
+  const auto file_name = [](const std::string& path) { return printable(path.substr(path.find_last_of('/') + 1)); };
+  for (TensorInfo& t : shard.tensors_) {
+    const auto [at, fresh] = index_.emplace(t.name, tensors_.size());
+    if (!fresh)
+      return error("{}: tensor {} is in two shards, here and in {}", shard.path(), printable(t.name),
+                   file_name(tensors_[at->second].file->path()));
+    tensors_.push_back(std::move(t));
+  }
+  return {};
+}
+
 Result<std::shared_ptr<ShardedSafetensors>> ShardedSafetensors::open_folder(const std::string& folder) {
   auto out = std::shared_ptr<ShardedSafetensors>(new ShardedSafetensors());
   const std::string index_path = folder + "/model.safetensors.index.json", single = folder + "/model.safetensors";
-  std::map<std::string, std::vector<std::string>> shards;  // file -> names the index puts there
   if (!exists(index_path)) {
     if (!exists(single))
-      return error("{}: no weights here: neither model.safetensors nor model.safetensors.index.json", folder);
-    auto only = SafetensorsFile::open(single);
-    if (!only.ok()) return only.error();
-    out->files_.push_back(*only);
-  } else {
-    RAISON_ASSIGN(const json index, read_json_file(index_path));
-    if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
-      return error("{}: \"weight_map\" is missing", index_path);
-    for (const auto& [name, shard] : index["weight_map"].items()) {
-      if (!shard.is_string()) return error("{}: the shard of tensor {} is no file name", index_path, printable(name));
-      const auto file = shard.get<std::string>();
-      if (file.empty() || file.find('/') != std::string::npos || file.find('\0') != std::string::npos || file[0] == '.')
-        return error("{}: \"{}\" is no plain file name", index_path, printable(file));
-      shards[file].push_back(name);
-    }
-    for (const auto& [file, names] : shards) {
-      auto opened = SafetensorsFile::open(folder + "/" + file);
-      if (!opened.ok()) return error("{} (named by model.safetensors.index.json)", opened.message());
-      for (const std::string& name : names)
-        if (!(*opened)->find(name))
-          return error("{}: tensor {} is not in {}, where the index puts it", index_path, printable(name), printable(file));
-      out->files_.push_back(*opened);
-    }
+      return error("{}: no weights here: neither model.safetensors nor model.safetensors.index.json{}", folder,
+                   what_lies_there(folder));
+    RAISON_ASSIGN(const auto only, SafetensorsFile::open(single));
+    RAISON_RETURN_IF_ERROR(out->add(std::move(*only)));
+    return out;
   }
-  for (const auto& f : out->files_)
-    for (const TensorInfo& t : f->tensors()) {
-      if (!out->index_.emplace(t.name, out->tensors_.size()).second)
-        return error("{}: tensor {} is in two shards", folder, printable(t.name));
-      out->tensors_.push_back(t);
-    }
+  RAISON_ASSIGN(const ShardMap shards, read_shard_map(index_path));
+  RAISON_RETURN_IF_ERROR(check_shards_exist(folder, index_path, shards));
+  for (const auto& [file, names] : shards) {
+    auto opened = SafetensorsFile::open(folder + "/" + file);
+    if (!opened.ok()) return error("{} (named by model.safetensors.index.json)", opened.message());
+    for (const std::string& name : names)
+      if (!(*opened)->find(name))
+        return error("{}: tensor {} is not in {}, where the index puts it", index_path, printable(name), printable(file));
+    RAISON_RETURN_IF_ERROR(out->add(std::move(**opened)));
+  }
   return out;
 }
 
 const TensorInfo* ShardedSafetensors::find(const std::string& name) const {
   const auto it = index_.find(name);
   return it == index_.end() ? nullptr : &tensors_[it->second];
-}
-
-Status write_safetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
-                         const std::map<std::string, std::string>& metadata) {
-  for (const auto& [key, value] : metadata)
-    if (!valid_utf8(key) || !valid_utf8(value)) return error("{}: metadata {} is not valid UTF-8", path, printable(key));
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  uint64_t at = 0;
-  std::vector<uint64_t> sizes;
-  std::set<std::string> names;
-  for (const TensorToWrite& t : tensors) {
-    uint64_t elements = 1;
-    for (int64_t d : t.shape)
-      if (d < 0 || __builtin_mul_overflow(elements, static_cast<uint64_t>(d), &elements))
-        return error("{}: tensor {} has an impossible shape", path, printable(t.name));
-    const auto bytes = row_bytes(t.type, elements);
-    if (!bytes || dtype_info(t.type).block_elements != 1)
-      return error("{}: tensor {} of type {} cannot be written as safetensors", path, printable(t.name), dtype_name(t.type));
-    if (t.name == "__metadata__" || !valid_utf8(t.name))
-      return error("{}: a tensor cannot be named {}", path, printable(t.name));
-    if (!names.insert(t.name).second) return error("{}: tensor {} is given twice", path, printable(t.name));
-    header[t.name] = {{"dtype", dtype_name(t.type)}, {"shape", t.shape}, {"data_offsets", {at, at + *bytes}}};
-    sizes.push_back(*bytes);
-    at += *bytes;
-  }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  RAISON_ASSIGN(auto file, AtomicFile::create(path));
-  const uint64_t length = text.size();
-  RAISON_RETURN_IF_ERROR(file->append(&length, 8));
-  RAISON_RETURN_IF_ERROR(file->append(text.data(), text.size()));
-  for (size_t i = 0; i < tensors.size(); ++i) RAISON_RETURN_IF_ERROR(file->append(tensors[i].data, sizes[i]));
-  return file->commit();
 }
 
 }  // namespace raison

@@ -5,7 +5,7 @@
 #include <map>
 #include <unordered_map>
 
-#include "io/tensor_source.h"
+#include "io/tensor_writer.h"
 
 namespace raison {
 
@@ -20,14 +20,16 @@ class SafetensorsFile final : public TensorSource {
  private:
   SafetensorsFile() = default;
   friend struct SafetensorsParser;
+  friend class ShardedSafetensors;
   std::string path_;
   std::map<std::string, std::string> metadata_;
   std::vector<TensorInfo> tensors_;
   std::unordered_map<std::string, size_t> index_;
 };
 
-// Several safetensors files seen as one (model.safetensors.index.json, or a single model.safetensors).
-// Every tensor named by the index must be in the shard it names; a name in two shards is an error.
+// Several safetensors files seen as one (model.safetensors.index.json, or a single model.safetensors). Every shard that the
+// index names must be there, beside the index, and every tensor in the shard it is said to be in; a name that occurs twice,
+// in the index or in two shards, is an error.
 class ShardedSafetensors final : public TensorSource {
  public:
   static Result<std::shared_ptr<ShardedSafetensors>> open_folder(const std::string& folder);
@@ -36,20 +38,12 @@ class ShardedSafetensors final : public TensorSource {
 
  private:
   ShardedSafetensors() = default;
-  std::vector<std::shared_ptr<SafetensorsFile>> files_;
+  Status add(SafetensorsFile&& shard);
   std::vector<TensorInfo> tensors_;
   std::unordered_map<std::string, size_t> index_;
 };
 
-struct TensorToWrite {
-  std::string name;
-  DType type;  // plain types only
-  std::vector<int64_t> shape;
-  const void* data;  // row-major, shape x type bytes
-};
-
-// Writes atomically (temporary file, fsync, rename). Tensors are laid out in the order given; the header is padded with
-// spaces to a multiple of 8. The same input gives the same bytes.
+// What SafetensorsWriter writes (io/safetensors_writer.h), of tensors that are whole in memory.
 Status write_safetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
                          const std::map<std::string, std::string>& metadata = {});
 

@@ -13,17 +13,9 @@ std::string place(const TensorInfo& t) {
 
 Result<std::vector<float>> read_f32(const TensorInfo& t) {
   const bool floating = t.known_type && (t.type == DType::F32 || t.type == DType::F16 || t.type == DType::BF16 ||
-                                         t.type == DType::Q8_0 || t.type == DType::F64);
+                                         t.type == DType::F64 || is_block_type(t.type));
   if (!floating) return error("{} is of type {}, a float type was expected", place(t), t.type_name);
   std::vector<float> out(static_cast<size_t>(t.elements()));
-  if (t.type == DType::F64) {
-    for (size_t i = 0; i < out.size(); ++i) {
-      double d;
-      std::memcpy(&d, t.data + 8 * i, 8);
-      out[i] = static_cast<float>(d);
-    }
-    return out;
-  }
   if (!out.empty()) dequantize_row(t.type, t.data, out.data(), t.elements());  // rows hold whole blocks, so all rows are one
   return out;
 }

@@ -6,7 +6,7 @@
 
 namespace raison {
 
-// Any float or block type this build knows, dequantised, row-major.
+// F32, F16, BF16, F64 or any block type, dequantised, row-major. Not F8_*, whose values mean nothing without their scales.
 Result<std::vector<float>> read_f32(const TensorInfo& tensor);
 // I32, or I64 whose values fit.
 Result<std::vector<int32_t>> read_i32(const TensorInfo& tensor);

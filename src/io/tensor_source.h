@@ -30,6 +30,13 @@ struct TensorInfo {
   }
 };
 
+// A tensor to be written, without its bytes.
+struct TensorSpec {
+  std::string name;
+  DType type = DType::F32;
+  std::vector<int64_t> shape;  // row-major, outermost first
+};
+
 class TensorSource {
  public:
   virtual ~TensorSource() = default;

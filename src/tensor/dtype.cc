@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "tensor/blocks.h"
+
 namespace raison {
 namespace {
 // In the order of DType.
@@ -136,6 +138,36 @@ void quantize_q8_0(const float* x, uint8_t* blocks, int64_t elements) {
   }
 }
 
+namespace blocks {
+Read reader(DType type) {
+  switch (type) {
+    case DType::Q4_0: return read_q4_0;
+    case DType::Q4_1: return read_q4_1;
+    case DType::Q5_0: return read_q5_0;
+    case DType::Q5_1: return read_q5_1;
+    case DType::Q8_0: return read_q8_0;
+    case DType::IQ4_NL: return read_iq4_nl;
+    case DType::MXFP4: return read_mxfp4;
+    case DType::Q2_K: return read_q2_k;
+    case DType::Q3_K: return read_q3_k;
+    case DType::Q4_K: return read_q4_k;
+    case DType::Q5_K: return read_q5_k;
+    case DType::Q6_K: return read_q6_k;
+    case DType::IQ4_XS: return read_iq4_xs;
+    case DType::TQ1_0: return read_tq1_0;
+    case DType::TQ2_0: return read_tq2_0;
+    case DType::IQ1_S: return read_iq1_s;
+    case DType::IQ1_M: return read_iq1_m;
+    case DType::IQ2_XXS: return read_iq2_xxs;
+    case DType::IQ2_XS: return read_iq2_xs;
+    case DType::IQ2_S: return read_iq2_s;
+    case DType::IQ3_XXS: return read_iq3_xxs;
+    case DType::IQ3_S: return read_iq3_s;
+    default: return nullptr;
+  }
+}
+}  // namespace blocks
+
 void dequantize_row(DType type, const uint8_t* row, float* out, int64_t n) {
   switch (type) {
     case DType::F32: std::memcpy(out, row, static_cast<size_t>(n) * 4); return;
@@ -147,12 +179,11 @@ void dequantize_row(DType type, const uint8_t* row, float* out, int64_t n) {
         out[i] = type == DType::F16 ? f16_to_f32(h) : bf16_to_f32(h);
       }
       return;
-    case DType::Q8_0:
-      for (int64_t b = 0; b < n / 32; ++b, row += 34) {
-        uint16_t h;
-        std::memcpy(&h, row, 2);
-        const float d = f16_to_f32(h);
-        for (int i = 0; i < 32; ++i) out[32 * b + i] = static_cast<float>(static_cast<int8_t>(row[2 + i])) * d;
+    case DType::F64:
+      for (int64_t i = 0; i < n; ++i) {
+        double d;
+        std::memcpy(&d, row + 8 * i, 8);
+        out[i] = static_cast<float>(d);
       }
       return;
     case DType::F8_E5M2:
@@ -161,8 +192,23 @@ void dequantize_row(DType type, const uint8_t* row, float* out, int64_t n) {
     case DType::F8_E4M3:
       for (int64_t i = 0; i < n; ++i) out[i] = f8_e4m3_to_f32(row[i]);
       return;
-    default: std::memset(out, 0, static_cast<size_t>(n) * 4); return;
+    case DType::F8_E8M0:
+      for (int64_t i = 0; i < n; ++i) out[i] = f8_e8m0_to_f32(row[i]);
+      return;
+    default: break;
   }
+  const blocks::Read read = blocks::reader(type);
+  if (read == nullptr) {
+    std::memset(out, 0, static_cast<size_t>(n) * 4);
+    return;
+  }
+  const DTypeInfo& info = dtype_info(type);
+  for (int64_t i = 0; i < n; i += info.block_elements, row += info.block_bytes) read(row, out + i);
+}
+
+void dequantize_fp8_row(const uint8_t* codes, int64_t row, int64_t cols, const float* scales, float* out) {
+  const float* scale = scales + row / 128 * ((cols + 127) / 128);
+  for (int64_t k = 0; k < cols; ++k) out[k] = f8_e4m3_to_f32(codes[k]) * scale[k / 128];
 }
 
 }  // namespace raison

@@ -80,7 +80,10 @@ float f8_e8m0_to_f32(uint8_t code);
 // Q8_0: 32 values, an f16 scale d and 32 signed bytes (34 bytes a block; GGUF's layout).
 // d = amax/127, code = round half away from zero of x * (1/d), fp32 without FMA.
 void quantize_q8_0(const float* x, uint8_t* blocks, int64_t elements);
-// Row of any float or block type to fp32.
+// Row of any float or block type to fp32 (integers give zeros); elements a multiple of the type's block.
 void dequantize_row(DType type, const uint8_t* row, float* out, int64_t elements);
+// Row `row` of a matrix of E4M3 codes with one multiplier per 128 x 128 values: `codes` are the row's, `scales` the whole
+// matrix's, row-major [ceil(rows/128), ceil(cols/128)] (DeepSeek's weight_scale_inv).
+void dequantize_fp8_row(const uint8_t* codes, int64_t row, int64_t cols, const float* scales, float* out);
 
 }  // namespace raison

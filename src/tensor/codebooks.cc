@@ -1,0 +1,7 @@
+#include "tensor/codebooks.h"
+
+namespace raison {
+
+#include "tensor/codebooks.inc"
+
+}  // namespace raison
