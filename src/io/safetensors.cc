@@ -41,8 +41,7 @@ HeaderParse parse_header(const char* begin, const char* end) {
 // Bits of an element of the dtypes that are known by name only; 0 for no dtype at all.
 uint64_t foreign_bits(const std::string& dtype) {
   static const std::map<std::string, uint64_t> kBits = {
-      {"F4", 4},      {"F6_E2M3", 6},     {"F6_E3M2", 6},     {"F8_E4M3", 8}, {"F8_E5M2", 8},
-      {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"C64", 64},
+      {"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"C64", 64},
   };
   const auto it = kBits.find(dtype);
   return it == kBits.end() ? 0 : it->second;

@@ -217,7 +217,7 @@ std::vector<FolderFault> folder_faults() {
       {"index_shard_above", {{config, "{}"}, {index, map("\"../x.safetensors\"")}}, "index.json", "no plain file name"},
       {"index_shard_parent", {{config, "{}"}, {index, map("\"..\"")}}, "index.json", "no plain file name"},
       {"index_shard_absolute", {{config, "{}"}, {index, map("\"/etc/passwd\"")}}, "index.json", "no plain file name"},
-      {"index_shard_missing", {{config, "{}"}, {index, map("\"m.safetensors\"")}}, "m.safetensors", "cannot open"},
+      {"index_shard_missing", {{config, "{}"}, {index, map("\"m.safetensors\"")}}, "index.json", "m.safetensors is missing"},
       {"index_tensor_absent",
        {{config, "{}"}, {index, R"({"weight_map":{"other":"m.safetensors"}})"}, {"m.safetensors", sound}},
        "index.json",
