@@ -14,7 +14,8 @@
 
 namespace raison {
 
-// A batch's rows against the KV cache. Row r belongs to a sequence whose pages are row_pages[r] and stands at absolute
+// A batch's rows against the KV cache (layout: tensor/kv_view.h; head_dim is the width of a key, v_dim of a value, which in a
+// latent cache is the beginning of the key). Row r belongs to a sequence whose pages are row_pages[r] and stands at absolute
 // position positions[r]; it sees positions 0..positions[r]. `layer` selects the layer within each page.
 struct AttentionArgs {
   KvLayout layout;
@@ -25,7 +26,7 @@ struct AttentionArgs {
   uint8_t* const* const* row_pages;  // [rows] -> the sequence's page pointers
   float score_scale;                 // softmax scale * log2(e), computed in double, rounded once
   const float* q;                    // [rows][q_heads][head_dim], after RoPE
-  float* out;                        // [rows][q_heads][head_dim]
+  float* out;                        // [rows][q_heads][v_dim]
   float* max_out;                    // [rows][q_heads] final maximum (log2 units), or null
   float* sum_out;                    // [rows][q_heads] final sum L, or null
 };
@@ -42,9 +43,10 @@ struct AttentionBackwardArgs {
   float score_scale;                       // as in the forward
   float scale;                             // the softmax scale itself, fp32
   const float *q, *out, *max_in, *sum_in;  // of the forward
-  const float* dout;                       // [rows][q_heads][head_dim]
+  const float* dout;                       // [rows][q_heads][v_dim]
   float* dq;                               // [rows][q_heads][head_dim], overwritten
-  float *dk, *dv;                          // [rows][kv_heads][head_dim], overwritten
+  float* dk;                               // [rows][kv_heads][head_dim], overwritten: through the scores alone
+  float* dv;                               // [rows][kv_heads][v_dim], overwritten; latent: the caller adds it to dk
 };
 
 struct KvAppendArgs {
@@ -53,7 +55,8 @@ struct KvAppendArgs {
   int64_t rows;
   const int32_t* positions;
   uint8_t* const* const* row_pages;
-  const float *k, *v;  // [rows][kv_heads][head_dim]; stored by absolute position, f16/bf16 saturating
+  const float* k;  // [rows][kv_heads][head_dim]; stored by absolute position, f16/bf16 saturating
+  const float* v;  // [rows][kv_heads][v_dim], the same way; ignored if the layout is latent
 };
 
 struct AdamWArgs {

@@ -70,7 +70,8 @@ Status check_batch(const Model& model, const ForwardBatch& b) {
         (i > 0 && b.output_rows[i] <= b.output_rows[i - 1]))
       return error("batch: output rows must ascend and lie within the {} tokens", rows);
   const KvLayout want = model.kv_layout(b.kv.type, b.kv.page_size);
-  if (want.layers != b.kv.layers || want.kv_heads != b.kv.kv_heads || want.head_dim != b.kv.head_dim)
+  if (want.layers != b.kv.layers || want.kv_heads != b.kv.kv_heads || want.head_dim != b.kv.head_dim ||
+      want.v_dim() != b.kv.v_dim() || want.latent != b.kv.latent)
     return error("batch: the cache's layout is another model's");
   return {};
 }

@@ -8,7 +8,8 @@ Tensor GroupedQueryAttention::operator()(Context& ctx, int layer, const ForwardB
   const Tensor query = rope(ctx, q(ctx, x), angles, q_heads, head_dim);  // [T, q_heads * head_dim]
   const Tensor key = rope(ctx, k(ctx, x), angles, kv_heads, head_dim);   // [T, kv_heads * head_dim]
   const Tensor value = v(ctx, x);                                        // [T, kv_heads * head_dim]
-  return o(ctx, attention(ctx, {layer, q_heads, kv_heads, head_dim}, batch, row_pages, query, key, value));
+  const auto shape = AttentionShape::grouped_query(layer, q_heads, kv_heads, head_dim);
+  return o(ctx, attention(ctx, shape, batch, row_pages, query, key, value));
 }
 
 }  // namespace raison

@@ -2,6 +2,7 @@
 // tape, records its backward. The first two steps never look at the tape, so the bits are the same with and without one.
 // Formulas and orders: docs/numerics.md. Files: one op, one .cc.
 #pragma once
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <span>
@@ -30,12 +31,26 @@ struct RopeRows {
 };
 Tensor rope(Context&, const Tensor& x, const RopeRows& rows, int heads, int head_dim);
 
-// Appends k, v [T, kv_heads*head_dim] to the batch's pages (rounded to the cache's dtype), reads them back, attends.
+struct AttentionShape {
+  int layer, q_heads, kv_heads;
+  int head_dim;          // width of a query or key row
+  int value_dim;         // width of a value or output row
+  bool latent;           // values are the first value_dim values of the keys (tensor/kv_view.h)
+  double softmax_scale;  // scores are softmax_scale * q.k
+
+  static AttentionShape grouped_query(int layer, int q_heads, int kv_heads, int head_dim) {
+    return {layer, q_heads, kv_heads, head_dim, head_dim, false, 1.0 / std::sqrt(static_cast<double>(head_dim))};
+  }
+  // Multi-head latent attention, absorbed (DeepSeek-V2, arXiv:2405.04434): one key row [latent; rope] for all heads, whose latent
+  // is the value. The scale is the model's: it is that of the width before absorption, and YaRN's correction.
+  static AttentionShape multi_head_latent(int layer, int q_heads, int latent_dim, int rope_dim, double softmax_scale) {
+    return {layer, q_heads, 1, latent_dim + rope_dim, latent_dim, true, softmax_scale};
+  }
+};
+// Appends k [T, kv_heads*head_dim] and v [T, kv_heads*value_dim] to the batch's pages (rounded to the cache's dtype), reads
+// them back, attends: q [T, q_heads*head_dim] -> [T, q_heads*value_dim]. In a latent shape v is an empty Tensor.
 // With a tape every sequence must start at position 0. `row_pages` is ForwardBatch::row_pages(), made once per forward;
 // batch and row_pages must outlive the tape's backward.
-struct AttentionShape {
-  int layer, q_heads, kv_heads, head_dim;
-};
 Tensor attention(Context&, const AttentionShape&, const ForwardBatch& batch, const std::vector<uint8_t* const*>& row_pages,
                  const Tensor& q, const Tensor& k, const Tensor& v);
 

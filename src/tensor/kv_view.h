@@ -3,7 +3,9 @@
 // A page holds `page_size` positions of one sequence, all layers. Within a page, for layer l and KV head h, at byte offset
 // (l * kv_heads + h) * head_bytes():
 //   K  [page_size/16][head_dim][16]   positions in lanes, so that q.k needs no reduction across lanes
-//   V  [page_size][head_dim]
+//   V  [page_size][v_dim]             nothing if latent
+// In a latent cache (multi-head latent attention, DeepSeek-V2, arXiv:2405.04434, in its absorbed form) a position has one key
+// row [normed latent; roped key] of head_dim values, and its value row is the row's beginning, the latent: its first v_dim values.
 // Elements are F32, F16 or BF16. Where a position lies in which page never changes a bit of the result.
 #pragma once
 #include <cstdint>
@@ -16,10 +18,14 @@ constexpr int kAttentionSplit = 256;  // positions per split, anchored at 0 (doc
 
 struct KvLayout {
   DType type = DType::F32;
-  int layers = 0, kv_heads = 0, head_dim = 0;
-  int page_size = 64;  // 16, 32, 64, 128 or 256 (divides kAttentionSplit)
+  int layers = 0, kv_heads = 0;
+  int head_dim = 0;     // width of a key row
+  int page_size = 64;   // 16, 32, 64, 128 or 256 (divides kAttentionSplit)
+  int value_dim = 0;    // width of a value row; 0: head_dim
+  bool latent = false;  // values are the first v_dim() values of the keys (v_dim() <= head_dim); nothing is stored for them
+  int v_dim() const { return value_dim > 0 ? value_dim : head_dim; }
   int64_t element_bytes() const { return type == DType::F32 ? 4 : 2; }
-  int64_t head_bytes() const { return int64_t{2} * page_size * head_dim * element_bytes(); }
+  int64_t head_bytes() const { return int64_t{page_size} * (head_dim + (latent ? 0 : v_dim())) * element_bytes(); }
   int64_t page_bytes() const { return head_bytes() * kv_heads * layers; }
 };
 

@@ -88,8 +88,8 @@ struct Rows {
 };
 
 constexpr int kLayers = 2, kLayer = 1;
-KvLayout layout_of(DType type, int kv_heads, int head_dim, int page_size) {
-  return {type, kLayers, kv_heads, head_dim, page_size};
+KvLayout layout_of(DType type, int kv_heads, int head_dim, int page_size, int value_dim = 0, bool latent = false) {
+  return {type, kLayers, kv_heads, head_dim, page_size, value_dim, latent};
 }
 float score_scale(int dim) { return static_cast<float>(1.4426950408889634 / std::sqrt(double(dim))); }
 float softmax_scale(int dim) { return static_cast<float>(1.0 / std::sqrt(double(dim))); }
@@ -107,10 +107,14 @@ struct Case {
   DType type;
   int kv_heads, group, head_dim, page_size;
   float outlier;
+  int value_dim = 0;  // 0: head_dim
+  bool latent = false;
+  KvLayout layout() const { return layout_of(type, kv_heads, head_dim, page_size, value_dim, latent); }
+  bool large() const { return head_dim > 256 || group * head_dim > 4096; }  // ref takes its time: fewer rows
 };
 std::string describe(const Case& c) {
-  return fmt::format("{} kv_heads={} group={} dim={} page={} outlier={}", dtype_name(c.type), c.kv_heads, c.group, c.head_dim,
-                     c.page_size, c.outlier);
+  return fmt::format("{} kv_heads={} group={} dim={} value_dim={} latent={} page={} outlier={}", dtype_name(c.type), c.kv_heads,
+                     c.group, c.head_dim, c.value_dim, c.latent, c.page_size, c.outlier);
 }
 std::vector<Case> cases() {
   std::vector<Case> out;
@@ -128,6 +132,23 @@ std::vector<Case> cases() {
   out.push_back({DType::F32, 1, 5, 16, 128, 1e30f});
   out.push_back({DType::F32, 2, 14, 8, 64, 30});
   out.push_back({DType::F32, 1, 60, 4, 64, 0});  // a row alone fills more than an item
+  // Values wider and narrower than keys.
+  out.push_back({DType::F32, 2, 2, 24, 64, 0, 40});
+  out.push_back({DType::F16, 1, 3, 16, 16, 70000, 8});
+  out.push_back({DType::BF16, 2, 1, 12, 256, 0, 50});
+  out.push_back({DType::F16, 1, 5, 48, 32, 0, 32});
+  // Latent caches.
+  out.push_back({DType::F32, 1, 16, 48, 64, 0, 32, true});
+  out.push_back({DType::F16, 1, 128, 48, 16, 0, 40, true});
+  out.push_back({DType::BF16, 1, 3, 48, 256, 0, 40, true});
+  out.push_back({DType::F16, 1, 1, 24, 32, 70000, 20, true});
+  out.push_back({DType::F32, 2, 3, 40, 128, 1e30f, 17, true});
+  out.push_back({DType::BF16, 1, 60, 20, 128, 0, 12, true});
+  out.push_back({DType::F32, 1, 7, 9, 16, 0, 9, true});
+  out.push_back({DType::F16, 1, 2, 130, 64, 0, 129, true});
+  out.push_back({DType::F32, 1, 16, 576, 64, 0, 512, true});
+  out.push_back({DType::F16, 1, 5, 576, 256, 0, 512, true});
+  out.push_back({DType::BF16, 1, 3, 576, 16, 0, 512, true});
   return out;
 }
 
@@ -139,7 +160,7 @@ class AttentionTest : public ::testing::Test {
 
 TEST_F(AttentionTest, AppendStoresRefsBytes) {
   for (const Case& c : cases()) {
-    const KvLayout layout = layout_of(c.type, c.kv_heads, c.head_dim, c.page_size);
+    const KvLayout layout = c.layout();
     const std::vector<int64_t> lengths = {300, 40, 17};
     // Whole panels, panels begun and ended elsewhere, single rows, neighbours in any order.
     const std::vector<Span> spans = {{0, 5, 90}, {1, 0, 16}, {2, 16, 1}, {1, 16, 15}, {0, 95, 200}, {1, 39, 1}, {2, 3, 9}};
@@ -147,15 +168,16 @@ TEST_F(AttentionTest, AppendStoresRefsBytes) {
       const std::vector<Span> used = few ? std::vector<Span>{spans[2], spans[1], spans[5]} : spans;
       Cache want(layout, lengths);
       const Rows at(want, used);
-      const int64_t n = at.count() * c.kv_heads * c.head_dim;
-      Floats k = values(n, 1, 65520.0f), v = values(n, 2, c.outlier != 0 ? c.outlier : 1e30f);
-      k[0] = std::numeric_limits<float>::infinity(), v[0] = -k[0], v[static_cast<size_t>(n - 1)] = std::nanf("");
-      ref_kernels().kv_append(two_, {layout, kLayer, at.count(), at.positions.data(), at.pages.data(), k.data(), v.data()});
+      const int64_t n = at.count() * c.kv_heads;
+      Floats k = values(n * c.head_dim, 1, 65520.0f), v = values(n * layout.v_dim(), 2, c.outlier != 0 ? c.outlier : 1e30f);
+      k[0] = std::numeric_limits<float>::infinity(), v[0] = -k[0], v.back() = std::nanf("");
+      const float* v_rows = c.latent ? nullptr : v.data();
+      ref_kernels().kv_append(two_, {layout, kLayer, at.count(), at.positions.data(), at.pages.data(), k.data(), v_rows});
       for (const KernelTable* t : vector_tables())
         for (ThreadPool* pool : pools()) {
           Cache got(layout, lengths);
           const Rows rows(got, used);
-          t->kv_append(*pool, {layout, kLayer, rows.count(), rows.positions.data(), rows.pages.data(), k.data(), v.data()});
+          t->kv_append(*pool, {layout, kLayer, rows.count(), rows.positions.data(), rows.pages.data(), k.data(), v_rows});
           ASSERT_TRUE(got.bytes() == want.bytes()) << t->name << " " << describe(c) << " threads " << pool->threads();
         }
     }
@@ -168,9 +190,9 @@ struct Forward {
 Forward attend(const KernelTable& t, Exec& exec, const Cache& cache, int q_heads, const std::vector<Span>& spans,
                const Floats& q) {
   const Rows rows(cache, spans);
-  const int dim = cache.layout().head_dim;
+  const int dim = cache.layout().head_dim, v_dim = cache.layout().v_dim();
   const auto vectors = static_cast<size_t>(rows.count() * q_heads);
-  Forward f{Floats(vectors * static_cast<size_t>(dim) + 5, -7.0f), Floats(vectors + 5, -7.0f), Floats(vectors + 5, -7.0f)};
+  Forward f{Floats(vectors * static_cast<size_t>(v_dim) + 5, -7.0f), Floats(vectors + 5, -7.0f), Floats(vectors + 5, -7.0f)};
   t.attention(exec, {cache.layout(), kLayer, q_heads, rows.count(), rows.positions.data(), rows.pages.data(), score_scale(dim),
                      q.data(), f.out.data(), f.max.data(), f.sum.data()});
   return f;
@@ -178,19 +200,21 @@ Forward attend(const KernelTable& t, Exec& exec, const Cache& cache, int q_heads
 
 TEST_F(AttentionTest, ForwardHasRefsBits) {
   for (const Case& c : cases()) {
-    const KvLayout layout = layout_of(c.type, c.kv_heads, c.head_dim, c.page_size);
+    const KvLayout layout = c.layout();
     const std::vector<int64_t> lengths = {701, 512, 60};
     Cache cache(layout, lengths);
-    const int64_t kv_values = (701 + 512 + 60) * c.kv_heads * c.head_dim;
-    fill(ref_kernels(), two_, cache, lengths, values(kv_values, 3, c.outlier), values(kv_values, 4, c.outlier));
+    const int64_t kv_rows = (701 + 512 + 60) * c.kv_heads;
+    fill(ref_kernels(), two_, cache, lengths, values(kv_rows * c.head_dim, 3, c.outlier),
+         values(kv_rows * layout.v_dim(), 4, c.outlier));
     const int q_heads = c.kv_heads * c.group;
-    const std::vector<std::vector<Span>> batches = {
+    std::vector<std::vector<Span>> batches = {
         {{0, 700, 1}},                                                     // decode
         {{0, 255, 1}, {1, 256, 1}, {2, 0, 1}, {1, 511, 1}, {0, 257, 1}},   // decode of several
         {{2, 0, 60}},                                                      // a prompt
         {{1, 250, 12}, {0, 254, 3}, {2, 3, 7}, {0, 690, 11}, {2, 59, 1}},  // chunks across splits
         {{1, 505, 7}, {1, 0, 2}, {1, 300, 1}, {1, 100, 1}},                // positions that do not ascend
     };
+    if (c.large()) batches = {{{0, 279, 1}}, {{0, 255, 3}, {2, 21, 2}, {1, 40, 1}}};
     for (size_t b = 0; b < batches.size(); ++b) {
       const int64_t rows = Rows(cache, batches[b]).count();
       const Floats q = values(rows * q_heads * c.head_dim, 5 + b, c.outlier != 0 ? 50.0f : 0.0f);
@@ -223,6 +247,28 @@ TEST_F(AttentionTest, MaximaThatAreZeroHaveRefsBits) {
   }
 }
 
+// One row at a late position: the threads take splits, several times over, and the merged result is that of one after the other.
+TEST_F(AttentionTest, ManySplitsHaveRefsBits) {
+  const std::vector<int64_t> lengths = {7000, 300};
+  const std::vector<Span> spans = {{0, 6998, 2}, {1, 299, 1}};
+  const Case long_cases[] = {{DType::F32, 2, 1, 5, 64, 0}, {DType::F16, 1, 20, 6, 256, 0, 4, true}};
+  for (const Case& c : long_cases) {
+    Cache cache(c.layout(), lengths);
+    fill(ref_kernels(), two_, cache, lengths, values(7300 * c.kv_heads * c.head_dim, 21),
+         values(7300 * c.kv_heads * c.layout().v_dim(), 22));
+    const int q_heads = c.kv_heads * c.group;
+    const Floats q = values(int64_t{3} * q_heads * c.head_dim, 23, 20.0f);
+    const Forward want = attend(ref_kernels(), two_, cache, q_heads, spans, q);
+    for (const KernelTable* t : vector_tables())
+      for (ThreadPool* pool : pools()) {
+        const Forward got = attend(*t, *pool, cache, q_heads, spans, q);
+        ASSERT_TRUE(same_bits(got.out, want.out)) << t->name << " " << describe(c) << " threads " << pool->threads();
+        ASSERT_TRUE(same_bits(got.max, want.max)) << t->name << " " << describe(c) << " max";
+        ASSERT_TRUE(same_bits(got.sum, want.sum)) << t->name << " " << describe(c) << " sum";
+      }
+  }
+}
+
 struct Backward {
   Floats dq, dk, dv;
 };
@@ -244,26 +290,53 @@ Backward attend_backward(const KernelTable& t, Exec& exec, const Cache& cache, i
                          const Forward& f, const Floats& dout) {
   const KvLayout& layout = cache.layout();
   const Rows rows(cache, batch.spans);
-  const auto kv_values = static_cast<size_t>(batch.rows * layout.kv_heads * layout.head_dim);
-  Backward b{Floats(static_cast<size_t>(batch.rows * q_heads * layout.head_dim) + 3, -7.0f), Floats(kv_values + 3, -7.0f),
-             Floats(kv_values + 3, -7.0f)};
+  const auto guarded = [](int64_t n) { return Floats(static_cast<size_t>(n) + 3, -7.0f); };
+  Backward b{guarded(batch.rows * q_heads * layout.head_dim), guarded(batch.rows * layout.kv_heads * layout.head_dim),
+             guarded(batch.rows * layout.kv_heads * layout.v_dim())};
   t.attention_backward(exec, {layout, kLayer, q_heads, static_cast<int64_t>(batch.lengths.size()), batch.offsets.data(),
                               rows.pages.data(), score_scale(layout.head_dim), softmax_scale(layout.head_dim), q.data(),
                               f.out.data(), f.max.data(), f.sum.data(), dout.data(), b.dq.data(), b.dk.data(), b.dv.data()});
   return b;
 }
 
+// A latent cache is a cache whose values were copied out of its keys, and holds nothing but the keys.
+TEST_F(AttentionTest, ALatentCacheIsOneWithTheValuesInItsKeys) {
+  constexpr int kDim = 24, kValueDim = 20, kGroup = 3;
+  for (const DType type : {DType::F32, DType::F16, DType::BF16}) {
+    const KvLayout latent = layout_of(type, 1, kDim, 32, kValueDim, true), apart = layout_of(type, 1, kDim, 32, kValueDim);
+    EXPECT_EQ(latent.page_bytes(), kLayers * 32 * kDim * latent.element_bytes());
+    EXPECT_EQ(apart.page_bytes(), kLayers * 32 * (kDim + kValueDim) * latent.element_bytes());
+    const Taped batch({300});
+    const Floats k = values(300 * kDim, 24), q = values(300 * kGroup * kDim, 25), dout = values(300 * kGroup * kValueDim, 26);
+    Floats v;
+    for (size_t j = 0; j < 300; ++j) v.insert(v.end(), &k[j * kDim], &k[j * kDim] + kValueDim);
+    Cache of_latent(latent, batch.lengths), of_both(apart, batch.lengths);
+    fill(ref_kernels(), two_, of_latent, batch.lengths, k, {});
+    fill(ref_kernels(), two_, of_both, batch.lengths, k, v);
+    const Forward got = attend(ref_kernels(), two_, of_latent, kGroup, batch.spans, q),
+                  want = attend(ref_kernels(), two_, of_both, kGroup, batch.spans, q);
+    EXPECT_TRUE(same_bits(got.out, want.out)) << dtype_name(type);
+    const Backward got_d = attend_backward(ref_kernels(), two_, of_latent, kGroup, batch, q, got, dout),
+                   want_d = attend_backward(ref_kernels(), two_, of_both, kGroup, batch, q, want, dout);
+    EXPECT_TRUE(same_bits(got_d.dq, want_d.dq)) << dtype_name(type) << " dq";
+    EXPECT_TRUE(same_bits(got_d.dk, want_d.dk)) << dtype_name(type) << " dk";
+    EXPECT_TRUE(same_bits(got_d.dv, want_d.dv)) << dtype_name(type) << " dv";
+  }
+}
+
 TEST_F(AttentionTest, BackwardHasRefsBits) {
   for (const Case& c : cases()) {
-    const KvLayout layout = layout_of(c.type, c.kv_heads, c.head_dim, c.page_size);
+    const KvLayout layout = c.layout();
     std::vector<Taped> batches = {Taped({1, 60, 17, 0, 33, 100}), Taped({2})};
     if (c.group <= 2 && c.head_dim <= 32) batches.push_back(Taped({520, 256, 257}));  // across splits
+    if (c.large()) batches = {Taped({20, 0, 3})};
     for (const Taped& batch : batches) {
       Cache cache(layout, batch.lengths);
-      const int64_t kv_values = batch.rows * c.kv_heads * c.head_dim, q_heads = c.kv_heads * c.group;
-      fill(ref_kernels(), two_, cache, batch.lengths, values(kv_values, 7, c.outlier), values(kv_values, 8, c.outlier));
+      const int64_t kv_rows = batch.rows * c.kv_heads, q_heads = c.kv_heads * c.group;
+      fill(ref_kernels(), two_, cache, batch.lengths, values(kv_rows * c.head_dim, 7, c.outlier),
+           values(kv_rows * layout.v_dim(), 8, c.outlier));
       const Floats q = values(batch.rows * q_heads * c.head_dim, 9),
-                   dout = values(batch.rows * q_heads * c.head_dim, 10, 100.0f);
+                   dout = values(batch.rows * q_heads * layout.v_dim(), 10, 100.0f);
       const Forward f = attend(ref_kernels(), two_, cache, static_cast<int>(q_heads), batch.spans, q);
       const Backward want = attend_backward(ref_kernels(), two_, cache, static_cast<int>(q_heads), batch, q, f, dout);
       for (const KernelTable* t : vector_tables())

@@ -100,12 +100,13 @@ TEST(EdgeTest, NoRowsWriteNothing) {
     t->adamw(exec, {out, out + 64, out + 128, x.data(), 0, 1, 1, 1, 1, 1, 1, 1});
     EXPECT_EQ(t->sum_squares(exec, x.data(), 0), 0.0) << t->name;
     for (DType type : kCaches) {
-      const KvLayout layout{type, 1, 2, 16, 16};
-      t->kv_append(exec, {layout, 0, 0, zero, row_pages, x.data(), x.data()});
-      t->attention(exec, {layout, 0, 4, 0, zero, row_pages, 1.0f, x.data(), out, out, out});
-      for (int64_t sequences : {0, 1})  // none, and one without a row
-        t->attention_backward(exec, {layout, 0, 4, sequences, zero, row_pages, 1.0f, 1.0f, x.data(), x.data(), x.data(),
-                                     x.data(), x.data(), out, out + 64, out + 128});
+      for (const KvLayout& layout : {KvLayout{type, 1, 2, 16, 16}, KvLayout{type, 1, 2, 16, 16, 12, true}}) {
+        t->kv_append(exec, {layout, 0, 0, zero, row_pages, x.data(), layout.latent ? nullptr : x.data()});
+        t->attention(exec, {layout, 0, 4, 0, zero, row_pages, 1.0f, x.data(), out, out, out});
+        for (int64_t sequences : {0, 1})  // none, and one without a row
+          t->attention_backward(exec, {layout, 0, 4, sequences, zero, row_pages, 1.0f, 1.0f, x.data(), x.data(), x.data(),
+                                       x.data(), x.data(), out, out + 64, out + 128});
+      }
     }
     ASSERT_EQ(guard, kept) << t->name;
     t->matmul_dw(exec, x.data(), 20, x.data(), 32, 0, 20, 32, out, false);  // no rows to sum: zeros
@@ -224,20 +225,26 @@ TEST(EdgeTest, ElementsWithoutNumbers) {
 TEST(EdgeTest, AttentionWithoutNumbers) {
   constexpr int64_t n = 270;
   constexpr int kKvHeads = 2, kDim = 12, kHeads = 6;
-  const Floats k = odd_values(n * kKvHeads * kDim, 13, 3000), v = odd_values(n * kKvHeads * kDim, 14, 3000),
-               q = odd_values(n * kHeads * kDim, 15, 3000), dout = odd_values(n * kHeads * kDim, 16, 3000);
   std::vector<int32_t> positions;
   for (int32_t i = 0; i < n; ++i) positions.push_back(i);
   const int32_t offsets[] = {0, n};
-  for (DType type : kCaches) {
-    const KvLayout layout{type, 1, kKvHeads, kDim, 64};
-    expect_refs_bits(std::string("attention ") + dtype_name(type), [&](const KernelTable& t, Exec& e) {
+  std::vector<KvLayout> layouts;
+  for (DType type : kCaches)
+    for (const KvLayout& layout : {KvLayout{type, 1, kKvHeads, kDim, 64}, KvLayout{type, 1, kKvHeads, kDim, 64, 20},
+                                   KvLayout{type, 1, kKvHeads, kDim, 64, 9, true}})
+      layouts.push_back(layout);
+  for (const KvLayout& layout : layouts) {
+    const int v_dim = layout.v_dim();
+    const Floats k = odd_values(n * kKvHeads * kDim, 13, 3000), v = odd_values(n * kKvHeads * v_dim, 14, 3000),
+                 q = odd_values(n * kHeads * kDim, 15, 3000), dout = odd_values(n * kHeads * v_dim, 16, 3000);
+    const auto what = fmt::format("attention {} {} latent {}", dtype_name(layout.type), v_dim, layout.latent);
+    expect_refs_bits(what, [&](const KernelTable& t, Exec& e) {
       std::vector<std::vector<uint8_t>> pages(5, std::vector<uint8_t>(static_cast<size_t>(layout.page_bytes()), 0xFF));
       std::vector<uint8_t*> pointers;
       for (auto& page : pages) pointers.push_back(page.data());
       const std::vector<uint8_t* const*> row_pages(n, pointers.data());
-      Floats out(q.size()), m(n * kHeads), s(n * kHeads), dq(q.size()), dk(k.size()), dv(k.size());
-      t.kv_append(e, {layout, 0, n, positions.data(), row_pages.data(), k.data(), v.data()});
+      Floats out(dout.size()), m(n * kHeads), s(n * kHeads), dq(q.size()), dk(k.size()), dv(v.size());
+      t.kv_append(e, {layout, 0, n, positions.data(), row_pages.data(), k.data(), layout.latent ? nullptr : v.data()});
       t.attention(e,
                   {layout, 0, kHeads, n, positions.data(), row_pages.data(), 0.4f, q.data(), out.data(), m.data(), s.data()});
       t.attention_backward(e, {layout, 0, kHeads, 1, offsets, row_pages.data(), 0.4f, 0.3f, q.data(), out.data(), m.data(),

@@ -1,5 +1,6 @@
 // docs/numerics.md, written down once more from the page alone, straight and slow: ref must have its bits. The other tests tie
 // the vector tables to ref; this one ties ref to the page.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -307,83 +308,168 @@ TEST(NumericsPage, MatmulWithFloatWeights) {
 
 // ---- section 8 ----
 
-TEST(NumericsPage, AttentionInSplits) {
-  constexpr size_t kPositions = 700, kDim = 12, kKvHeads = 2, kGroup = 3, kHeads = kKvHeads * kGroup, kPage = 32;
-  const auto score_scale = static_cast<float>(1.4426950408889634 / std::sqrt(double{kDim}));
-  ThreadPool exec(1);
-  for (const DType type : {DType::F32, DType::F16, DType::BF16}) {
-    const KvLayout layout{type, 1, kKvHeads, kDim, kPage};
-    Floats k = values(kPositions * kKvHeads * kDim, 70), v = values(kPositions * kKvHeads * kDim, 71);
-    v[5] = 1e30f, k[kDim] = -70000.0f;  // what a half can't hold becomes its largest value
-    // Later splits have the larger scores in some heads and the smaller in others.
-    for (size_t i = 300 * kKvHeads * kDim; i < k.size(); ++i) k[i] *= i / kDim % 2 != 0 ? 3.0f : 0.2f;
-    std::vector<std::vector<uint8_t>> pages((kPositions + kPage - 1) / kPage);
-    std::vector<uint8_t*> pointers;
+struct Widths {
+  size_t dim, v_dim;
+  bool latent;
+};
+constexpr Widths kWidths[] = {{12, 12, false}, {12, 20, false}, {12, 7, false}, {24, 19, true}};
+constexpr DType kCaches[] = {DType::F32, DType::F16, DType::BF16};
+constexpr size_t kKvHeads = 2, kGroup = 3, kHeads = kKvHeads * kGroup, kPage = 32;
+
+// Keys and values of positions 0 ... n-1 as a cache holds them, and that cache, filled by ref.
+struct Held {
+  KvLayout layout;
+  Widths w;
+  std::vector<std::vector<uint8_t>> pages;
+  std::vector<uint8_t*> pointers;
+  Floats keys, values;
+  Held(DType type, const Widths& widths, size_t n, Floats k, Floats v) : w(widths), keys(std::move(k)), values(std::move(v)) {
+    layout = {type, 1, kKvHeads, static_cast<int>(w.dim), kPage, static_cast<int>(w.v_dim), w.latent};
+    pages.resize((n + kPage - 1) / kPage);
     for (auto& page : pages) {
       page.assign(static_cast<size_t>(layout.page_bytes()), 0xFF);
       pointers.push_back(page.data());
     }
-    uint8_t* const* sequence = pointers.data();
-    {
-      std::vector<int32_t> at;
-      for (size_t p = 0; p < kPositions; ++p) at.push_back(static_cast<int32_t>(p));
-      const std::vector<uint8_t* const*> row_pages(kPositions, sequence);
-      ref_kernels().kv_append(exec, {layout, 0, kPositions, at.data(), row_pages.data(), k.data(), v.data()});
-    }
-    const auto hold = [&](float& x) {
-      const float largest = type == DType::F16 ? 65504.0f : std::numeric_limits<float>::max();
-      x = x > largest ? largest : x < -largest ? -largest : x;
-      if (type == DType::F16) x = f16_to_f32(f32_to_f16(x));
-      if (type == DType::BF16) x = bf16_to_f32(f32_to_bf16(x));
-    };
-    for (float& x : k) hold(x);
-    for (float& x : v) hold(x);
-
-    std::vector<int32_t> positions = {0, 14, 15, 16, 254, 255, 256, 257, 511, 512, 699};
-    for (int32_t p = 20; p < 700; p += 20) positions.push_back(p);
-    const std::vector<uint8_t* const*> row_pages(positions.size(), sequence);
-    const Floats q = values(positions.size() * kHeads * kDim, 72, 0.3f);
-    Floats out, tops, sums;
-    for (size_t r = 0; r < positions.size(); ++r)
-      for (size_t h = 0; h < kHeads; ++h) {
-        const auto held = [&](const Floats& x, size_t j, size_t d) { return x[(j * kKvHeads + h / kGroup) * kDim + d]; };
-        float scaled[kDim], big_o[kDim] = {}, big_l = 0.0f, big_m = 0.0f;
-        for (size_t d = 0; d < kDim; ++d) scaled[d] = q[(r * kHeads + h) * kDim + d] * score_scale;
-        const auto visible = static_cast<size_t>(positions[r]) + 1;
-        for (size_t first = 0; first < visible; first += 256) {
-          const size_t end = std::min(first + 256, visible);
-          Floats s, e;
-          for (size_t j = first; j < end; ++j) {
-            float chain = 0.0f;
-            for (size_t d = 0; d < kDim; ++d) chain = std::fma(held(k, j, d), scaled[d], chain);
-            s.push_back(chain);
-          }
-          const float m = maximum(s);
-          for (float x : s) e.push_back(exp2_of(x - m));
-          const float l = tree16_of_terms(e);
-          const float merged = first == 0 || m > big_m ? m : big_m;
-          const float c1 = first == 0 ? 0.0f : exp2_of(big_m - merged), c2 = exp2_of(m - merged);
-          const float kept_l = big_l * c1;
-          big_l = std::fma(l, c2, kept_l);
-          for (size_t d = 0; d < kDim; ++d) {
-            float t = 0.0f;
-            for (size_t j = first; j < end; ++j) t = std::fma(e[j - first], held(v, j, d), t);
-            const float kept_o = big_o[d] * c1;
-            big_o[d] = std::fma(t, c2, kept_o);
-          }
-          big_m = merged;
-        }
-        for (float o : big_o) out.push_back(o / big_l);
-        tops.push_back(big_m);
-        sums.push_back(big_l);
+    std::vector<int32_t> at;
+    for (size_t p = 0; p < n; ++p) at.push_back(static_cast<int32_t>(p));
+    const std::vector<uint8_t* const*> row_pages(n, pointers.data());
+    ThreadPool exec(1);
+    ref_kernels().kv_append(exec, {layout, 0, static_cast<int64_t>(n), at.data(), row_pages.data(), keys.data(),
+                                   w.latent ? nullptr : values.data()});
+    for (Floats* all : {&keys, &values})
+      for (float& x : *all) {
+        const float largest = type == DType::F16 ? 65504.0f : std::numeric_limits<float>::max();
+        x = x > largest ? largest : x < -largest ? -largest : x;
+        if (type == DType::F16) x = f16_to_f32(f32_to_f16(x));
+        if (type == DType::BF16) x = bf16_to_f32(f32_to_bf16(x));
       }
-    Floats got(out.size()), got_tops(tops.size()), got_sums(sums.size());
-    ref_kernels().attention(exec, {layout, 0, kHeads, static_cast<int64_t>(positions.size()), positions.data(),
-                                   row_pages.data(), score_scale, q.data(), got.data(), got_tops.data(), got_sums.data()});
-    EXPECT_TRUE(same_bits(got, out)) << dtype_name(type);
-    EXPECT_TRUE(same_bits(got_tops, tops)) << dtype_name(type) << " M";
-    EXPECT_TRUE(same_bits(got_sums, sums)) << dtype_name(type) << " L";
   }
+  float k(size_t j, size_t h, size_t d) const { return keys[(j * kKvHeads + h / kGroup) * w.dim + d]; }
+  float v(size_t j, size_t h, size_t d) const {
+    return w.latent ? k(j, h, d) : values[(j * kKvHeads + h / kGroup) * w.v_dim + d];
+  }
+  float score(size_t j, size_t h, const Floats& scaled) const {
+    float chain = 0.0f;
+    for (size_t d = 0; d < w.dim; ++d) chain = std::fma(k(j, h, d), scaled[d], chain);
+    return chain;
+  }
+};
+std::string describe(DType type, const Widths& w) {
+  return fmt::format("{} {} {}{}", dtype_name(type), w.dim, w.v_dim, w.latent ? " latent" : "");
+}
+// One row of one head, q already scaled, visible positions 0 ... visible-1.
+struct RowResult {
+  Floats out;
+  float top, sum;
+};
+RowResult attend(const Held& held, size_t h, const Floats& scaled, size_t visible) {
+  Floats big_o(held.w.v_dim);
+  float big_l = 0.0f, big_m = 0.0f;
+  for (size_t first = 0; first < visible; first += 256) {
+    const size_t end = std::min(first + 256, visible);
+    Floats s, e;
+    for (size_t j = first; j < end; ++j) s.push_back(held.score(j, h, scaled));
+    const float m = maximum(s);
+    for (float x : s) e.push_back(exp2_of(x - m));
+    const float l = tree16_of_terms(e);
+    const float merged = first == 0 || m > big_m ? m : big_m;
+    const float c1 = first == 0 ? 0.0f : exp2_of(big_m - merged), c2 = exp2_of(m - merged);
+    const float kept_l = big_l * c1;
+    big_l = std::fma(l, c2, kept_l);
+    for (size_t d = 0; d < held.w.v_dim; ++d) {
+      float t = 0.0f;
+      for (size_t j = first; j < end; ++j) t = std::fma(e[j - first], held.v(j, h, d), t);
+      const float kept_o = big_o[d] * c1;
+      big_o[d] = std::fma(t, c2, kept_o);
+    }
+    big_m = merged;
+  }
+  for (float& o : big_o) o = o / big_l;
+  return {big_o, big_m, big_l};
+}
+
+TEST(NumericsPage, AttentionInSplits) {
+  constexpr size_t kPositions = 700;
+  ThreadPool exec(1);
+  for (const Widths& w : kWidths)
+    for (const DType type : kCaches) {
+      const auto score_scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(w.dim)));
+      Floats k = values(kPositions * kKvHeads * w.dim, 70), v = values(kPositions * kKvHeads * w.v_dim, 71);
+      v[5] = 1e30f, k[w.dim] = -70000.0f;  // what a half can't hold becomes its largest value
+      // Later splits have the larger scores in some heads and the smaller in others.
+      for (size_t i = 300 * kKvHeads * w.dim; i < k.size(); ++i) k[i] *= i / w.dim % 2 != 0 ? 3.0f : 0.2f;
+      const Held held(type, w, kPositions, k, v);
+      std::vector<int32_t> positions = {0, 14, 15, 16, 254, 255, 256, 257, 511, 512, 699};
+      for (int32_t p = 20; p < 700; p += 20) positions.push_back(p);
+      const std::vector<uint8_t* const*> row_pages(positions.size(), held.pointers.data());
+      const Floats q = values(positions.size() * kHeads * w.dim, 72, 0.3f);
+      Floats out, tops, sums;
+      for (size_t r = 0; r < positions.size(); ++r)
+        for (size_t h = 0; h < kHeads; ++h) {
+          Floats scaled;
+          for (size_t d = 0; d < w.dim; ++d) scaled.push_back(q[(r * kHeads + h) * w.dim + d] * score_scale);
+          const RowResult row = attend(held, h, scaled, static_cast<size_t>(positions[r]) + 1);
+          out.insert(out.end(), row.out.begin(), row.out.end());
+          tops.push_back(row.top);
+          sums.push_back(row.sum);
+        }
+      Floats got(out.size()), got_tops(tops.size()), got_sums(sums.size());
+      ref_kernels().attention(exec, {held.layout, 0, kHeads, static_cast<int64_t>(positions.size()), positions.data(),
+                                     row_pages.data(), score_scale, q.data(), got.data(), got_tops.data(), got_sums.data()});
+      EXPECT_TRUE(same_bits(got, out)) << describe(type, w);
+      EXPECT_TRUE(same_bits(got_tops, tops)) << describe(type, w) << " M";
+      EXPECT_TRUE(same_bits(got_sums, sums)) << describe(type, w) << " L";
+    }
+}
+
+TEST(NumericsPage, AttentionBackward) {
+  constexpr size_t n = 270;
+  constexpr float kScale = 0.31f, kScoreScale = 0.44f;
+  ThreadPool exec(1);
+  for (const Widths& w : kWidths)
+    for (const DType type : kCaches) {
+      const Held held(type, w, n, values(n * kKvHeads * w.dim, 73), values(n * kKvHeads * w.v_dim, 74));
+      const Floats q = values(n * kHeads * w.dim, 75, 0.3f), dout = values(n * kHeads * w.v_dim, 76);
+      Floats out, tops, sums, dq, dk(n * kKvHeads * w.dim), dv(n * kKvHeads * w.v_dim);
+      for (size_t i = 0; i < n; ++i)
+        for (size_t h = 0; h < kHeads; ++h) {  // a KV head's queries in order, whatever the other heads do between them
+          const float *q_row = &q[(i * kHeads + h) * w.dim], *g = &dout[(i * kHeads + h) * w.v_dim];
+          Floats scaled, ds;
+          for (size_t d = 0; d < w.dim; ++d) scaled.push_back(q_row[d] * kScoreScale);
+          const RowResult row = attend(held, h, scaled, i + 1);
+          const float dot = tree16_of_products(g, row.out.data(), w.v_dim), inverse = 1.0f / row.sum;
+          for (size_t j = 0; j <= i; ++j) {
+            const float p = exp2_of(held.score(j, h, scaled) - row.top) * inverse;
+            float dp = 0.0f;
+            for (size_t d = 0; d < w.v_dim; ++d) dp = std::fma(held.v(j, h, d), g[d], dp);
+            ds.push_back((p * (dp - dot)) * kScale);
+            for (size_t d = 0; d < w.v_dim; ++d) {
+              float& to = dv[(j * kKvHeads + h / kGroup) * w.v_dim + d];
+              to = std::fma(p, g[d], to);
+            }
+            for (size_t d = 0; d < w.dim; ++d) {
+              float& to = dk[(j * kKvHeads + h / kGroup) * w.dim + d];
+              to = std::fma(ds[j], q_row[d], to);
+            }
+          }
+          for (size_t d = 0; d < w.dim; ++d) {
+            dq.push_back(0.0f);
+            for (size_t j = 0; j <= i; ++j) dq.back() = std::fma(ds[j], held.k(j, h, d), dq.back());
+          }
+          out.insert(out.end(), row.out.begin(), row.out.end());
+          tops.push_back(row.top);
+          sums.push_back(row.sum);
+        }
+      const std::vector<uint8_t* const*> row_pages(n, held.pointers.data());
+      const int32_t offsets[] = {0, static_cast<int32_t>(n)};
+      Floats got_q(dq.size()), got_k(dk.size()), got_v(dv.size());
+      ref_kernels().attention_backward(
+          exec, {held.layout, 0, kHeads, 1, offsets, row_pages.data(), kScoreScale, kScale, q.data(), out.data(), tops.data(),
+                 sums.data(), dout.data(), got_q.data(), got_k.data(), got_v.data()});
+      EXPECT_TRUE(same_bits(got_q, dq)) << describe(type, w) << " dq";
+      EXPECT_TRUE(same_bits(got_k, dk)) << describe(type, w) << " dk";
+      EXPECT_TRUE(same_bits(got_v, dv)) << describe(type, w) << " dv";
+    }
 }
 
 }  // namespace

@@ -146,6 +146,78 @@ TEST(OpsGradients, RopeTurnsGradientsBackInItsOwnPairs) {
   }
 }
 
+// Causal attention over key rows [latent; rope], whose latents are the values, in double: the sum of y * g over sequences.
+struct LatentShape {
+  size_t heads, latent, rope;
+  double scale;
+};
+double latent_attention(const LatentShape& s, const std::vector<double>& q, const std::vector<double>& k,
+                        const std::vector<int32_t>& offsets, const std::vector<float>& g, std::vector<double>* y) {
+  const size_t dim = s.latent + s.rope;
+  double total = 0;
+  for (size_t sequence = 0; sequence + 1 < offsets.size(); ++sequence)
+    for (auto i = static_cast<size_t>(offsets[sequence]); i < static_cast<size_t>(offsets[sequence + 1]); ++i)
+      for (size_t h = 0; h < s.heads; ++h) {
+        std::vector<double> sums(s.latent);
+        double sum = 0;
+        for (auto j = static_cast<size_t>(offsets[sequence]); j <= i; ++j) {
+          double dot = 0;
+          for (size_t d = 0; d < dim; ++d) dot += q[(i * s.heads + h) * dim + d] * k[j * dim + d];
+          const double e = std::exp(dot * s.scale);
+          sum += e;
+          for (size_t d = 0; d < s.latent; ++d) sums[d] += e * k[j * dim + d];
+        }
+        for (size_t d = 0; d < s.latent; ++d) {
+          total += sums[d] / sum * double{g[(i * s.heads + h) * s.latent + d]};
+          if (y) y->push_back(sums[d] / sum);
+        }
+      }
+  return total;
+}
+
+// The scale is the shape's and no width's, and a key's gradient is that of both its uses.
+TEST(OpsGradients, LatentAttentionIsTheDerivativeOfSoftmaxAttention) {
+  const LatentShape s{5, 18, 7, 0.29};
+  const auto shape = AttentionShape::multi_head_latent(1, 5, 18, 7, s.scale);
+  ForwardBatch batch;
+  batch.tokens.resize(20);
+  batch.seq_offsets = {0, 13, 20};
+  for (int32_t r = 0; r < 20; ++r) batch.positions.push_back(r < 13 ? r : r - 13);
+  batch.kv = {DType::F32, 2, 1, 25, 16, 18, true};
+  std::vector<std::vector<uint8_t>> pages(2, std::vector<uint8_t>(static_cast<size_t>(batch.kv.page_bytes()), 0xFF));
+  uint8_t* pointers[] = {pages[0].data(), pages[1].data()};
+  batch.seq_pages = {pointers, pointers + 1};
+  const auto row_pages = batch.row_pages();
+
+  OpsFixture f;
+  Tensor q = f.input(20, 5 * 25, 24), k = f.input(20, 25, 25);
+  GradientStore gradients(f.store);
+  Tape tape(gradients);
+  Context ctx{f.pool, f.kernels, f.arena, &tape};
+  tape.track(q);
+  tape.track(k);
+  const Tensor y = attention(ctx, shape, batch, row_pages, q, k, {});
+  ASSERT_EQ(y.cols, 5 * 18);
+  std::vector<float> g = seed_for(y, 26);
+  tape.add_grad(ctx, y, g.data(), false);
+  tape.backward(ctx);
+
+  std::vector<double> qd(q.data, q.data + q.size()), kd(k.data, k.data + k.size()), want;
+  latent_attention(s, qd, kd, batch.seq_offsets, g, &want);
+  for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(y.data[i], want[i], 1e-5) << "output " << i;
+  const auto derivative = [&](double& v) {
+    const double keep = v, h = 1e-5;
+    v = keep + h;
+    const double up = latent_attention(s, qd, kd, batch.seq_offsets, g, nullptr);
+    v = keep - h;
+    const double down = latent_attention(s, qd, kd, batch.seq_offsets, g, nullptr);
+    v = keep;
+    return (up - down) / (2 * h);
+  };
+  for (size_t i = 0; i < qd.size(); i += 7) ASSERT_NEAR(tape.grad(q.slot)[i], derivative(qd[i]), 2e-5) << "dq " << i;
+  for (size_t i = 0; i < kd.size(); ++i) ASSERT_NEAR(tape.grad(k.slot)[i], derivative(kd[i]), 1e-4) << "dk " << i;
+}
+
 TEST(OpsGradients, EmbeddingAddsUpRepeatedIdsInOrder) {
   constexpr int64_t kVocab = 37, kDim = 50;
   const std::vector<int32_t> ids = {5, 0, 36, 5, 5, 17, 0, 16, 5, 36, 15}, more = {5, 2, 36};

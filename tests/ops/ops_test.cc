@@ -23,6 +23,34 @@ TEST(Ops, WrongShapesAreProgrammingErrors) {
   EXPECT_THROW(log_softmax_gather(ctx, w, f.input(1, 8, 1), std::vector<int32_t>{5}, 1.0f), std::logic_error);
 }
 
+TEST(Ops, AttentionTakesNoOtherShapes) {
+  Fixture f;
+  Context ctx{f.pool, f.kernels, f.arena};
+  ForwardBatch batch;
+  batch.tokens = batch.positions = {0};
+  batch.seq_offsets = {0, 1};
+  batch.kv = {DType::F32, 1, 1, 12, 16, 8, true};
+  std::vector<uint8_t> page(static_cast<size_t>(batch.kv.page_bytes()));
+  uint8_t* pointers[] = {page.data()};
+  batch.seq_pages = {pointers};
+  const auto row_pages = batch.row_pages();
+  const auto shape = AttentionShape::multi_head_latent(0, 3, 8, 4, 0.5);
+  const Tensor q = f.input(1, 36, 1), k = f.input(1, 12, 2), v = f.input(1, 8, 3);
+  EXPECT_EQ(attention(ctx, shape, batch, row_pages, q, k, {}).cols, 24);
+  EXPECT_THROW(attention(ctx, shape, batch, row_pages, q, k, v), std::logic_error) << "values a latent shape does not have";
+  EXPECT_THROW(attention(ctx, shape, batch, row_pages, v, k, {}), std::logic_error) << "width of q";
+  EXPECT_THROW(attention(ctx, shape, batch, row_pages, q, v, {}), std::logic_error) << "width of k";
+  auto other = shape;
+  other.softmax_scale = 0;
+  EXPECT_THROW(attention(ctx, other, batch, row_pages, q, k, {}), std::logic_error) << "no scale";
+  other = shape;
+  other.latent = false;
+  EXPECT_THROW(attention(ctx, other, batch, row_pages, q, k, {}), std::logic_error) << "no values";
+  EXPECT_THROW(attention(ctx, other, batch, row_pages, q, k, v), std::logic_error) << "a latent cache";
+  batch.kv.value_dim = 9;
+  EXPECT_THROW(attention(ctx, shape, batch, row_pages, q, k, {}), std::logic_error) << "another width of values";
+}
+
 // A vocabulary large enough that the head product is cut into chunks: values and gradients equal those of the pieces.
 TEST(Ops, LogSoftmaxGatherDoesNotDependOnItsChunks) {
   Fixture f;

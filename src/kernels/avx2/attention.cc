@@ -11,3 +11,4 @@ constexpr int tile_columns(int rows) { return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
 }  // namespace raison::avx2
 
 #include "kernels/generic/attention.inc"
+#include "kernels/generic/kv_append.inc"

@@ -11,3 +11,4 @@ constexpr int tile_columns(int rows) { return rows == 1 ? 8 : rows <= 6 ? 4 : 2;
 }  // namespace raison::RAISON_ISA
 
 #include "kernels/generic/attention.inc"
+#include "kernels/generic/kv_append.inc"

@@ -26,7 +26,8 @@ struct HeadView {
     return (p / 16 * layout.head_dim + d) * 16 + p % 16;
   }
   int64_t v_element(int64_t position, int d) const {
-    return int64_t{layout.page_size} * layout.head_dim + position % layout.page_size * layout.head_dim + d;
+    if (layout.latent) return k_element(position, d);
+    return int64_t{layout.page_size} * layout.head_dim + position % layout.page_size * layout.v_dim() + d;
   }
   float k(int64_t position, int d) const { return load(k_element(position, d), page(position)); }
   float v(int64_t position, int d) const { return load(v_element(position, d), page(position)); }
@@ -52,9 +53,9 @@ float score(const HeadView& head, int64_t position, const float* q_scaled) {
 }
 
 void attend_row(const AttentionArgs& a, int64_t row, int64_t h, float* q, float* t) {
-  const int dim = a.layout.head_dim;
+  const int dim = a.layout.head_dim, v_dim = a.layout.v_dim();
   const HeadView head = head_view(a.layout, a.row_pages[row], a.layer, h / (a.q_heads / a.layout.kv_heads));
-  float* out = a.out + (row * a.q_heads + h) * dim;  // holds O while merging
+  float* out = a.out + (row * a.q_heads + h) * v_dim;  // holds O while merging
   for (int d = 0; d < dim; ++d) q[d] = a.q[(row * a.q_heads + h) * dim + d] * a.score_scale;
   float max_all = 0, sum_all = 0;
   const int64_t visible = int64_t{a.positions[row]} + 1;
@@ -71,7 +72,7 @@ void attend_row(const AttentionArgs& a, int64_t row, int64_t h, float* q, float*
       e[j] = exp2_f32(e[j] - m);
       l.add(j, e[j]);
     }
-    for (int d = 0; d < dim; ++d) {
+    for (int d = 0; d < v_dim; ++d) {
       t[d] = 0;
       for (int64_t j = 0; j < n; ++j) t[d] = std::fma(e[j], head.v(begin + j, d), t[d]);
     }
@@ -79,43 +80,42 @@ void attend_row(const AttentionArgs& a, int64_t row, int64_t h, float* q, float*
     const float c1 = begin == 0 ? 0.0f : exp2_f32(max_all - merged);
     const float c2 = exp2_f32(m - merged);
     sum_all = std::fma(l.sum(), c2, sum_all * c1);
-    for (int d = 0; d < dim; ++d) out[d] = std::fma(t[d], c2, (begin == 0 ? 0.0f : out[d]) * c1);
+    for (int d = 0; d < v_dim; ++d) out[d] = std::fma(t[d], c2, (begin == 0 ? 0.0f : out[d]) * c1);
     max_all = merged;
   }
-  for (int d = 0; d < dim; ++d) out[d] = out[d] / sum_all;
+  for (int d = 0; d < v_dim; ++d) out[d] = out[d] / sum_all;
   if (a.max_out) a.max_out[row * a.q_heads + h] = max_all;
   if (a.sum_out) a.sum_out[row * a.q_heads + h] = sum_all;
 }
 
 // One sequence, one KV head: queries ascending, heads of the group ascending within a query.
 void backward_head(const AttentionBackwardArgs& a, int64_t s, int64_t kv, float* p, float* ds, float* q) {
-  const int dim = a.layout.head_dim;
+  const int dim = a.layout.head_dim, v_dim = a.layout.v_dim();
   const int group = a.q_heads / a.layout.kv_heads;
   const int64_t row0 = a.seq_offsets[s], rows = a.seq_offsets[s + 1] - row0;
   if (rows == 0) return;
   const HeadView head = head_view(a.layout, a.row_pages[row0], a.layer, kv);
-  const auto kv_row = [&](float* base, int64_t j) { return base + ((row0 + j) * a.layout.kv_heads + kv) * dim; };
-  for (int64_t j = 0; j < rows; ++j)
-    for (int d = 0; d < dim; ++d) kv_row(a.dk, j)[d] = kv_row(a.dv, j)[d] = 0;
+  const auto dk_row = [&](int64_t j) { return a.dk + ((row0 + j) * a.layout.kv_heads + kv) * dim; };
+  const auto dv_row = [&](int64_t j) { return a.dv + ((row0 + j) * a.layout.kv_heads + kv) * v_dim; };
+  for (int64_t j = 0; j < rows; ++j) {
+    for (int d = 0; d < dim; ++d) dk_row(j)[d] = 0;
+    for (int d = 0; d < v_dim; ++d) dv_row(j)[d] = 0;
+  }
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {
       const int64_t at = (row0 + i) * a.q_heads + h;
-      const float *q_row = a.q + at * dim, *dout = a.dout + at * dim, *out = a.out + at * dim;
+      const float *q_row = a.q + at * dim, *dout = a.dout + at * v_dim, *out = a.out + at * v_dim;
       Tree16 tree;
-      for (int d = 0; d < dim; ++d) {
-        q[d] = q_row[d] * a.score_scale;
-        tree.fma(d, dout[d], out[d]);
-      }
+      for (int d = 0; d < v_dim; ++d) tree.fma(d, dout[d], out[d]);
+      for (int d = 0; d < dim; ++d) q[d] = q_row[d] * a.score_scale;
       const float dot = tree.sum(), inverse = 1.0f / a.sum_in[at];
       for (int64_t j = 0; j <= i; ++j) {
         p[j] = exp2_f32(score(head, j, q) - a.max_in[at]) * inverse;
         float dp = 0;
-        for (int d = 0; d < dim; ++d) dp = std::fma(head.v(j, d), dout[d], dp);
+        for (int d = 0; d < v_dim; ++d) dp = std::fma(head.v(j, d), dout[d], dp);
         ds[j] = (p[j] * (dp - dot)) * a.scale;
-        for (int d = 0; d < dim; ++d) {
-          kv_row(a.dv, j)[d] = std::fma(p[j], dout[d], kv_row(a.dv, j)[d]);
-          kv_row(a.dk, j)[d] = std::fma(ds[j], q_row[d], kv_row(a.dk, j)[d]);
-        }
+        for (int d = 0; d < v_dim; ++d) dv_row(j)[d] = std::fma(p[j], dout[d], dv_row(j)[d]);
+        for (int d = 0; d < dim; ++d) dk_row(j)[d] = std::fma(ds[j], q_row[d], dk_row(j)[d]);
       }
       for (int d = 0; d < dim; ++d) {
         float acc = 0;
@@ -128,24 +128,23 @@ void backward_head(const AttentionBackwardArgs& a, int64_t s, int64_t kv, float*
 }  // namespace
 
 void kv_append(Exec& exec, const KvAppendArgs& a) {
-  const int dim = a.layout.head_dim;
+  const int dim = a.layout.head_dim, v_dim = a.layout.v_dim();
   parallel(exec, a.rows, [&](int64_t row, int) {
     for (int64_t h = 0; h < a.layout.kv_heads; ++h) {
       const HeadView head = head_view(a.layout, a.row_pages[row], a.layer, h);
-      const int64_t position = a.positions[row];
+      const int64_t position = a.positions[row], at = row * a.layout.kv_heads + h;
       uint8_t* page = head.page(position);
-      for (int d = 0; d < dim; ++d) {
-        head.store(head.k_element(position, d), page, a.k[(row * a.layout.kv_heads + h) * dim + d]);
-        head.store(head.v_element(position, d), page, a.v[(row * a.layout.kv_heads + h) * dim + d]);
-      }
+      for (int d = 0; d < dim; ++d) head.store(head.k_element(position, d), page, a.k[at * dim + d]);
+      if (a.layout.latent) continue;
+      for (int d = 0; d < v_dim; ++d) head.store(head.v_element(position, d), page, a.v[at * v_dim + d]);
     }
   });
 }
 
 void attention(Exec& exec, const AttentionArgs& a) {
-  const auto dim = static_cast<size_t>(a.layout.head_dim);
+  const auto dim = static_cast<size_t>(a.layout.head_dim), v_dim = static_cast<size_t>(a.layout.v_dim());
   parallel(exec, a.rows * a.q_heads, [&](int64_t item, int worker) {
-    auto* buffer = static_cast<float*>(exec.scratch(worker, 0, 2 * dim * sizeof(float)));
+    auto* buffer = static_cast<float*>(exec.scratch(worker, 0, (dim + v_dim) * sizeof(float)));
     attend_row(a, item / a.q_heads, item % a.q_heads, buffer, buffer + dim);
   });
 }
