@@ -22,6 +22,8 @@ void add_inspect(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
 void add_demo(CLI::App& app, Action& action);
+void add_quantize(CLI::App& app, Action& action);
+void add_convert(CLI::App& app, Action& action);
 
 // Options that several commands share.
 CLI::Option* add_threads_option(CLI::App* command, int* threads);
