@@ -108,8 +108,8 @@ TEST(FileType, ExpertsTiedHeadsAndShortRows) {
   const auto tied = mix("Q4_K_M", model_metadata("llama", 8, 8, 8, 0), model_tensors(8, 256, true, 0));
   EXPECT_EQ(tied.at("token_embd.weight"), DType::Q6_K);
   const std::pair<const char*, DType> fallbacks[] = {
-      {"Q2_K", DType::Q4_0}, {"Q3_K_S", DType::Q4_0}, {"IQ4_XS", DType::IQ4_NL}, {"Q4_K_S", DType::Q5_0},
-      {"Q5_K_S", DType::Q5_1}, {"Q6_K", DType::Q8_0},     {"TQ1_0", DType::Q4_0},    {"Q4_1", DType::Q4_1}};
+      {"Q2_K", DType::Q4_0},   {"Q3_K_S", DType::Q4_0}, {"IQ4_XS", DType::IQ4_NL}, {"Q4_K_S", DType::Q5_0},
+      {"Q5_K_S", DType::Q5_1}, {"Q6_K", DType::Q8_0},   {"TQ1_0", DType::Q4_0},    {"Q4_1", DType::Q4_1}};
   for (const auto& [name, type] : fallbacks) {
     EXPECT_EQ(mix(name, model_metadata("llama", 8, 8, 8, 0), model_tensors(8, 96, false, 0)).at("blk.4.attn_q.weight"), type)
         << name;
