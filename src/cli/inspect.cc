@@ -16,9 +16,7 @@ void line(std::string* out, std::string_view label, const std::string& value) {
   if (!value.empty()) *out += fmt::format("{:<14}{}\n", label, terminal_safe(value));
 }
 
-int64_t cache_bytes_per_token(const ModelInfo& info, int64_t element_bytes) {
-  return 2 * info.layers * info.kv_heads * info.head_dim * element_bytes;
-}
+int64_t cache_bytes_per_token(const ModelInfo& info, int64_t element_bytes) { return info.cache_values * element_bytes; }
 
 std::string template_words(const TokenizerFacts& t) {
   if (!t.has_template) return "none (raw continuation only)";

@@ -61,7 +61,7 @@ Result<int> run_command(const Command& command) {
   RAISON_RETURN_IF_ERROR(resolve_sampling(options.sampling, {}));  // before any file is read
   std::string prompt;
   if (!chat) { RAISON_ASSIGN(prompt, read_text(command.input)); }
-  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads));
+  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, true, options.load));
   const int64_t limit = m->model->info().context_length;
   if (options.context > limit) return error("--ctx {} is more than the model's context of {}", options.context, limit);
   EngineOptions engine_options;
@@ -86,6 +86,7 @@ void add_run(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
       ->type_name("N");
   add_cache_type_option(command, &options->run.cache_type, "f16");
+  add_weights_memory_option(command, &options->run.load.weights_memory);
   add_threads_option(command, &options->run.threads);
   options->run.sampling.add_to(command);
   command->footer(

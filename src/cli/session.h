@@ -43,7 +43,8 @@ struct LoadedModel {
 };
 // threads 0: all that this process may use. The order of checks: ISA, files, tokenizer, weights, so that a mistake costs
 // no loading time. need_text false: a missing tokenizer is no error (text.tokenizer is then null).
-Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, int threads, bool need_text = true);
+Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, int threads, bool need_text = true,
+                                                  LoadOptions options = {});
 
 // "f32", "f16", "bf16" (checked when parsing the command line).
 DType cache_type_from(const std::string& name);

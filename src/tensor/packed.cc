@@ -17,7 +17,7 @@ Result<std::shared_ptr<Storage>> Storage::allocate(size_t bytes) {
 
 Storage::~Storage() { ::operator delete(data_, std::align_val_t(64)); }
 
-Result<PackedWeight> PackedWeight::zeros(DType type, int64_t rows, int64_t cols) {
+Status PackedWeight::check(DType type, int64_t rows, int64_t cols) {
   if (!is_computable(type)) return error("weights of type {} cannot be computed with; {} can", dtype_name(type), kComputable);
   if (rows < 1 || cols < 1 || rows > (int64_t{1} << 40) || cols > (int64_t{1} << 31))
     return error("a weight of {} x {} is out of range", rows, cols);
@@ -26,11 +26,16 @@ Result<PackedWeight> PackedWeight::zeros(DType type, int64_t rows, int64_t cols)
   int64_t bytes;
   if (__builtin_mul_overflow(panel_count(rows), panel_bytes(type, cols), &bytes))
     return error("a weight of {} x {} is out of range", rows, cols);
+  return {};
+}
+
+Result<PackedWeight> PackedWeight::zeros(DType type, int64_t rows, int64_t cols) {
+  RAISON_RETURN_IF_ERROR(check(type, rows, cols));
   PackedWeight w;
   w.type_ = type;
   w.rows_ = rows;
   w.cols_ = cols;
-  RAISON_ASSIGN(w.storage_, Storage::allocate(static_cast<size_t>(bytes)));
+  RAISON_ASSIGN(w.storage_, Storage::allocate(static_cast<size_t>(w.bytes())));
   return w;
 }
 

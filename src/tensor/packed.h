@@ -85,7 +85,7 @@ inline int64_t q8_scale_bytes(int64_t cols) { return panel_head_bytes(DType::Q8_
 
 // The types that matrices may have. kComputable names them in errors.
 inline bool is_computable(DType type) {
-  return type == DType::F32 || type == DType::F16 || type == DType::BF16 || type == DType::Q8_0;
+  return type == DType::F32 || type == DType::F16 || type == DType::BF16 || type == DType::F8_E4M3 || type == DType::Q8_0;
 }
 inline constexpr const char* kComputable = "F32, F16, BF16 and Q8_0";
 
@@ -113,6 +113,8 @@ class Storage {
 class PackedWeight {
  public:
   PackedWeight() = default;
+  // Whether a matrix of this type can have this size: a computable type, cols a multiple of its block, no overflow.
+  static Status check(DType type, int64_t rows, int64_t cols);
   // An all-zero matrix of a computable type; cols a multiple of the type's block.
   static Result<PackedWeight> zeros(DType type, int64_t rows, int64_t cols);
   // From row-major rows of the same type, as files hold them (row_bytes(type, cols) each). Not for F8_E4M3.

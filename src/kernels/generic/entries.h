@@ -26,6 +26,9 @@ void add_bias(Exec&, float* y, const float* bias, int64_t rows, int64_t dim);
 void bias_backward(Exec&, const float* dy, int64_t rows, int64_t dim, float* dbias);
 void softmax(Exec&, const float* x, int64_t rows, int64_t n, float* y);
 void softmax_backward(Exec&, const float* y, const float* dy, int64_t rows, int64_t n, float* dx);
+void scatter_rows(Exec&, const float* x, const int32_t* rows, const float* w, int64_t n, int64_t dim, float* y);
+void scatter_rows_backward(Exec&, const float* x, const int32_t* rows, const float* w, int64_t n, int64_t dim, const float* dy,
+                           float* dx, float* dw);
 void logprob_rows(Exec&, const float* logits, int64_t ld, int64_t rows, int64_t vocab, const int32_t* targets,
                   float temperature, float* logprob, float* max_out, float* sum_out);
 void logprob_rows_backward(Exec&, float* logits, int64_t ld, int64_t rows, int64_t vocab, const int32_t* targets,
