@@ -4,9 +4,9 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <unordered_set>
 
 #include "base/json_depth.h"
+#include "io/json_keys.h"
 #include "io/printable.h"
 
 namespace raison {
@@ -116,18 +116,10 @@ Result<json> read_json_file(const std::string& path, bool unique_keys) {
   RAISON_ASSIGN(const std::string text, read_file(path, size_t{512} << 20));
   if (const size_t at = json_too_deep_at(text, 64); at != kShallow)
     return error("{}: nested over 64 deep at byte {}", path, at);
-  std::vector<std::unordered_set<std::string>> keys;  // of the objects that are open
-  std::string twice;
-  const auto watch = [&](int, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.back().insert(parsed.get_ref<const std::string&>()).second)
-      twice = parsed.get<std::string>();
-    return true;
-  };
   try {
-    json parsed = unique_keys ? json::parse(text, watch) : json::parse(text);
-    if (!twice.empty()) return error("{}: \"{}\" occurs twice", path, printable(twice));
+    json parsed = json::parse(text);
+    if (!unique_keys) return parsed;
+    if (const auto twice = key_given_twice(text)) return error("{}: \"{}\" occurs twice", path, printable(*twice));
     return parsed;
   } catch (const json::parse_error& e) {
     return error("{}: not valid JSON at byte {}: {}", path, e.byte, parse_reason(e));

@@ -6,9 +6,10 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <tuple>
 
+#include "base/json_depth.h"
+#include "io/json_keys.h"
 #include "io/model_files.h"
 #include "io/printable.h"
 
@@ -17,32 +18,10 @@ namespace {
 using nlohmann::json;
 constexpr uint64_t kMaxHeader = 100'000'000;
 
-// Parses the header and notices what nlohmann keeps silent about: a name, or a field of an entry, that occurs twice.
-struct HeaderParse {
-  json value;
-  std::string duplicate;
-};
-
-HeaderParse parse_header(const char* begin, const char* end) {
-  HeaderParse out;
-  std::set<std::string> names, fields;
-  const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::object_start && depth == 1) fields.clear();
-    if (event == json::parse_event_t::key && (depth == 1 || depth == 2)) {
-      auto key = parsed.get<std::string>();
-      if (!(depth == 1 ? names : fields).insert(key).second) out.duplicate = std::move(key);
-    }
-    return depth < 8;  // nothing in a header is deeper
-  };
-  out.value = json::parse(begin, end, watch, false);
-  return out;
-}
-
 // Bits of an element of the dtypes that are known by name only; 0 for no dtype at all.
 uint64_t foreign_bits(const std::string& dtype) {
   static const std::map<std::string, uint64_t> kBits = {
-      {"F4", 4},      {"F6_E2M3", 6},     {"F6_E3M2", 6},     {"F8_E4M3", 8}, {"F8_E5M2", 8},
-      {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"C64", 64},
+      {"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"C64", 64},
   };
   const auto it = kBits.find(dtype);
   return it == kBits.end() ? 0 : it->second;
@@ -74,11 +53,13 @@ struct SafetensorsParser {
     if (header > file->size() - 8) return bad("truncated: the header claims {} bytes, {} are there", header, file->size() - 8);
     data_start = 8 + header;
     data_bytes = file->size() - data_start;
-    const char* text = reinterpret_cast<const char*>(file->data()) + 8;
-    HeaderParse parsed = parse_header(text, text + header);
-    if (!parsed.value.is_object()) return bad("damaged: its header is not a JSON object");
-    if (!parsed.duplicate.empty()) return bad("tensor {} occurs twice", printable(parsed.duplicate));
-    for (const auto& [name, entry] : parsed.value.items()) RAISON_RETURN_IF_ERROR(add(name, entry));
+    const std::string_view text(reinterpret_cast<const char*>(file->data()) + 8, header);
+    if (json_too_deep_at(text, 8) != kShallow) return bad("damaged: its header is not a JSON object of flat entries");
+    const json parsed = json::parse(text.begin(), text.end(), nullptr, false);
+    if (!parsed.is_object()) return bad("damaged: its header is not a JSON object");
+    if (const auto twice = key_given_twice(text)) return bad("tensor {} occurs twice", printable(*twice));
+    out->tensors_.reserve(parsed.size());
+    for (const auto& [name, entry] : parsed.items()) RAISON_RETURN_IF_ERROR(add(name, entry));
     RAISON_RETURN_IF_ERROR(check_coverage());
     return out;
   }

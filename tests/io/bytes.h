@@ -52,6 +52,20 @@ inline std::string one_tensor(const std::string& name, const std::vector<uint64_
   return add_tensor(b, name, dims, type, offset).align(32).zeros(data);
 }
 
+// A part of a split model, as llama.cpp's splitter writes it: tensors of 16 F32 named in `names`; `no` from 0. Negative values
+// leave the key out; an empty architecture too.
+inline std::string gguf_part(int no, int count, int total, const std::vector<std::string>& names,
+                             const std::string& architecture = "") {
+  const uint64_t keys = (no >= 0) + (count >= 0) + (total >= 0) + !architecture.empty();
+  Bytes b = gguf_head(names.size(), keys);
+  if (!architecture.empty()) b.str("general.architecture").u32(kString).str(architecture);
+  if (no >= 0) b.str("split.no").u32(kU16).put(static_cast<uint16_t>(no));
+  if (count >= 0) b.str("split.count").u32(kU16).put(static_cast<uint16_t>(count));
+  if (total >= 0) b.str("split.tensors.count").u32(kI32).put(total);
+  for (size_t i = 0; i < names.size(); ++i) add_tensor(b, names[i], {16}, 0, 64 * i);
+  return b.align(32).zeros(64 * names.size());
+}
+
 // safetensors: the header's length, the header, `data` bytes of zeros.
 inline std::string safetensors_bytes(const std::string& header, size_t data = 0) {
   return Bytes().u64(header.size()).raw(header).zeros(data);

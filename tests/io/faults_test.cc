@@ -1,6 +1,7 @@
 // Damaged, hostile and merely wrong files: each is refused with one line that names the file and says what is wrong.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 
@@ -121,6 +122,7 @@ std::vector<Fault> safetensors_faults() {
       {"header_deep", safetensors_bytes(std::string(100000, '[')), "not a JSON object"},
       {"entry_number", safetensors_bytes(R"({"w":1})"), "entry w of the header is no object"},
       {"name_twice", safetensors_bytes("{" + w + "," + w + "}", 8), "w occurs twice"},
+      {"empty_name_twice", safetensors_bytes(R"({"":{},"":{}})"), "tensor  occurs twice"},
       {"field_twice", safetensors_bytes(R"({"w":{"dtype":"F32","dtype":"I32","shape":[2],"data_offsets":[0,8]}})", 8),
        "dtype occurs twice"},
       {"dtype_missing", safetensors_bytes(R"({"w":{"shape":[2],"data_offsets":[0,8]}})", 8), "has no dtype"},
@@ -167,6 +169,21 @@ TEST(Faults, Safetensors) {
     ASSERT_FALSE(opened.ok());
     expect_one_line(opened.message(), file, f.says);
   }
+}
+
+// What is read of a header takes time in proportion to its length.
+TEST(Faults, ManyEntriesAreReadInMoments) {
+  const TempDir dir;
+  std::string header = "{";
+  for (int i = 0; i < 100'000; ++i)
+    header += fmt::format("\"t{}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}},", i);
+  header.back() = '}';
+  const std::string file = dir.write("many.safetensors", safetensors_bytes(header));
+  const auto start = std::chrono::steady_clock::now();
+  const auto opened = SafetensorsFile::open(file);
+  ASSERT_TRUE(opened.ok()) << opened.message();
+  EXPECT_EQ((*opened)->tensors().size(), 100'000u);
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 30);
 }
 
 // Every prefix of a sound file is refused, without a crash.
@@ -217,7 +234,7 @@ std::vector<FolderFault> folder_faults() {
       {"index_shard_above", {{config, "{}"}, {index, map("\"../x.safetensors\"")}}, "index.json", "no plain file name"},
       {"index_shard_parent", {{config, "{}"}, {index, map("\"..\"")}}, "index.json", "no plain file name"},
       {"index_shard_absolute", {{config, "{}"}, {index, map("\"/etc/passwd\"")}}, "index.json", "no plain file name"},
-      {"index_shard_missing", {{config, "{}"}, {index, map("\"m.safetensors\"")}}, "m.safetensors", "cannot open"},
+      {"index_shard_missing", {{config, "{}"}, {index, map("\"m.safetensors\"")}}, "index.json", "m.safetensors is missing"},
       {"index_tensor_absent",
        {{config, "{}"}, {index, R"({"weight_map":{"other":"m.safetensors"}})"}, {"m.safetensors", sound}},
        "index.json",

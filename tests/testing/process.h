@@ -5,6 +5,7 @@
 #include <pty.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -21,6 +22,8 @@ namespace raison::testing {
 struct RunResult {
   int code = -1;  // exit status; 128 + signal if killed by one
   std::string out, err;
+  int64_t peak_kib = 0;  // the largest memory it had resident
+  double seconds = 0;    // from start to end
 };
 
 struct RunSettings {
@@ -51,6 +54,7 @@ inline int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status
 inline RunResult run_program(const std::vector<std::string>& args, const RunSettings& settings = {}) {
   using namespace process_detail;
   RunResult result;
+  const auto start = std::chrono::steady_clock::now();
   int in[2], out[2], err[2];
   if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return result;
   const pid_t child = fork();
@@ -102,8 +106,27 @@ inline RunResult run_program(const std::vector<std::string>& args, const RunSett
   }
   if (fds[2].fd >= 0) close(fds[2].fd);
   int status = 0;
-  waitpid(child, &status, 0);
+  rusage usage = {};
+  wait4(child, &status, 0, &usage);
   result.code = exit_code(status);
+  result.peak_kib = usage.ru_maxrss;
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+// Calls `body` in a copy of this process; its result is the exit code.
+template <class Body>
+RunResult run_forked(const Body& body) {
+  RunResult result;
+  const auto start = std::chrono::steady_clock::now();
+  const pid_t child = fork();
+  if (child == 0) _exit(body());
+  int status = 0;
+  rusage usage = {};
+  wait4(child, &status, 0, &usage);
+  result.code = process_detail::exit_code(status);
+  result.peak_kib = usage.ru_maxrss;
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 
