@@ -49,6 +49,13 @@ ExpertMatrix::ExpertMatrix(MatrixInFile source, std::optional<DType> target, std
   memory_->add(bytes());
 }
 
+ExpertMatrix::~ExpertMatrix() {
+  const std::lock_guard lock(memory_->mutex_);
+  if (cached_.empty()) return;
+  memory_->held_ -= bytes();
+  memory_->recent_.erase(place_);
+}
+
 int64_t ExpertMatrix::bytes() const { return panel_count(source_.rows) * panel_bytes(type(), source_.cols); }
 
 PackedWeight ExpertMatrix::packed() {

@@ -48,6 +48,9 @@ DType packed_type(const MatrixInFile& m, std::optional<DType> target);
 class ExpertMatrix final : public MatrixSource {
  public:
   ExpertMatrix(MatrixInFile source, std::optional<DType> target, std::shared_ptr<WeightMemory> memory);
+  ~ExpertMatrix() override;
+  ExpertMatrix(const ExpertMatrix&) = delete;
+  ExpertMatrix& operator=(const ExpertMatrix&) = delete;
   PackedWeight packed() override;
   DType type() const override { return packed_type(source_, target_); }
   int64_t bytes() const;  // packed
