@@ -17,7 +17,7 @@ Status check(const DeepseekConfig& c, const std::string& where) {
     return error("{}: {} experts a token of {} in reach", where, r.top_k, r.experts / r.groups * r.top_groups);
   if (r.group_top2 && r.groups > 1 && r.experts / r.groups < 2)
     return error("{}: groups of one expert have no two best", where);
-  return {};
+  return check_expert_count(c.layers, r.experts, c.hidden, c.expert_feed_forward, where);
 }
 
 Status read_router(const ConfigReader& r, bool sigmoid, DeepseekConfig* c) {
@@ -99,7 +99,8 @@ Status read_heads(const GgufKeys& r, DeepseekConfig* c) {
   return {};
 }
 
-nlohmann::ordered_json yarn_json(const RopeConfig& rope) {
+nlohmann::ordered_json latent_scaling_json(const RopeConfig& rope) {
+  if (rope.scaling == RopeConfig::Scaling::Linear) return {{"type", "linear"}, {"factor", rope.factor}};
   if (rope.scaling != RopeConfig::Scaling::Yarn) return nullptr;
   nlohmann::ordered_json j = {{"type", "yarn"},
                               {"factor", rope.factor},
@@ -110,6 +111,8 @@ nlohmann::ordered_json yarn_json(const RopeConfig& rope) {
     j["mscale"] = rope.mscale_all_dim;
     j["mscale_all_dim"] = rope.mscale_all_dim;
   }
+  if (const double implied = rope.mscale_all_dim > 0 ? 1.0 : yarn_mscale(rope.factor, 1); rope.magnitude != implied)
+    j["attention_factor"] = rope.magnitude;
   return j;
 }
 }  // namespace
@@ -169,7 +172,7 @@ Result<DeepseekConfig> deepseek_from_gguf(const GgufFile& file) {
   c.rope.interleaved = true;
   RAISON_ASSIGN(c.rope.theta, r.number_or("rope.freq_base", 10000.0, 1.0, 1e12));
   RAISON_RETURN_IF_ERROR(rope_scaling_from_gguf(r, &c.rope));
-  c.rope_scaling = yarn_json(c.rope);
+  c.rope_scaling = latent_scaling_json(c.rope);
   RAISON_RETURN_IF_ERROR(read_router(file, r, &c));
   c.model_type = c.router.sigmoid ? "deepseek_v3" : "deepseek_v2";
   c.hf_class = c.router.sigmoid ? "DeepseekV3ForCausalLM" : "DeepseekV2ForCausalLM";

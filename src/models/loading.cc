@@ -143,6 +143,13 @@ Status rope_scaling_from_gguf(const GgufKeys& keys, RopeConfig* rope) {
   return {};
 }
 
+Status check_expert_count(int64_t layers, int64_t experts, int64_t hidden, int64_t width, const std::string& where) {
+  const double values = 3.0 * static_cast<double>(layers * experts) * static_cast<double>(hidden * width);
+  if (values > 1e18)
+    return error("{}: {} layers of {} experts make {:.1e} parameters, which is absurd", where, layers, experts, values);
+  return {};
+}
+
 int64_t first_id(const nlohmann::json& config, const char* key) {
   if (!config.contains(key)) return -1;
   const nlohmann::json& v = config[key].is_array() && !config[key].empty() ? config[key][0] : config[key];

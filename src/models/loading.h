@@ -118,6 +118,9 @@ Result<RopeConfig> rope_from_hf(const ConfigReader& config, int head_dim);
 nlohmann::ordered_json rope_scaling_json(const nlohmann::json& config);  // null if none
 Status rope_scaling_from_gguf(const GgufKeys& keys, RopeConfig* rope);
 
+// Error: experts of more values than can be counted.
+Status check_expert_count(int64_t layers, int64_t experts, int64_t hidden, int64_t width, const std::string& where);
+
 int64_t first_id(const nlohmann::json& config, const char* key);  // a number or the first of a list; -1 if absent
 std::string weight_types(const ParameterStore& store);            // "BF16", "Q8_0 + F32"
 

@@ -17,7 +17,7 @@ struct Qwen3Moe {
       return error("{}: {} experts a token of {} experts", where, c.router.top_k, c.router.experts);
     for (int64_t l = 0; l < c.layers; ++l)
       if (!c.has_experts(l) && c.feed_forward < 1) return error("{}: layer {} has neither experts nor a width", where, l);
-    return {};
+    return check_expert_count(c.layers, c.router.experts, c.hidden, c.expert_feed_forward, where);
   }
   static Result<GqaConfig> from_hf(const nlohmann::json& json, const std::string& where) {
     const ConfigReader r(json, where);
