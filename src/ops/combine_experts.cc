@@ -14,13 +14,18 @@ Tensor gather_rows(Context& ctx, const Tensor& x, std::span<const int32_t> rows)
   }
   if (!ctx.tape) return y;
   ctx.tape->track(y);
-  ctx.tape->record([x, y, bytes, kept = std::vector<int32_t>(rows.begin(), rows.end())](Context& c) {
+  ctx.tape->record([x, y, kept = std::vector<int32_t>(rows.begin(), rows.end())](Context& c) {
     const float* dy = c.tape->grad(y.slot);
     if (!dy || x.slot < 0) return;
-    float* dx = c.arena.floats(x.size());
-    std::memset(dx, 0, static_cast<size_t>(x.size()) * sizeof(float));
-    for (size_t i = 0; i < kept.size(); ++i) std::memcpy(dx + kept[i] * x.cols, dy + static_cast<int64_t>(i) * x.cols, bytes);
-    c.tape->add_grad(c, x, dx, true);
+    float* dx = c.tape->grad(x.slot);
+    if (!dx) {
+      dx = c.arena.floats(x.size());
+      std::memset(dx, 0, static_cast<size_t>(x.size()) * sizeof(float));
+      c.tape->add_grad(c, x, dx, true);
+    }
+    // Into the tape's own buffer: a layer gathers once for every expert, each time a few of all rows.
+    const std::vector<float> ones(kept.size(), 1.0f);
+    c.kernels.scatter_rows(c.exec, dy, kept.data(), ones.data(), y.rows, x.cols, dx);
   });
   return y;
 }
