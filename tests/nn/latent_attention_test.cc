@@ -208,7 +208,10 @@ TEST(MixtureOfExpertsLayer, IsTheWeightedSumOfTheChosenExperts) {
   MixtureOfExperts moe;
   moe.config = {kExperts, 2, true, 3, 2, true, true, 2.5f};
   uint64_t seed = 80;
-  const auto matrix = [&](int64_t rows, int64_t cols) { return &f.matrix("m" + std::to_string(seed), rows, cols, seed++); };
+  const auto matrix = [&](int64_t rows, int64_t cols) {
+    ++seed;
+    return &f.matrix("m" + std::to_string(seed), rows, cols, seed);
+  };
   const auto swiglu = [&] {
     SwiGlu s;
     s.gate.weight = matrix(kWidth, kDim);
