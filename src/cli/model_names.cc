@@ -42,10 +42,15 @@ constexpr std::array kPublished = {
 };
 
 std::string family_name(const std::string& architecture) {
-  static const std::map<std::string, std::string> names = {
-      {"llama", "Llama"},           {"qwen2", "Qwen2"},           {"qwen3", "Qwen3"},
-      {"qwen3moe", "Qwen3-MoE"},    {"qwen3_moe", "Qwen3-MoE"},   {"deepseek2", "DeepSeek"},
-      {"deepseek_v2", "DeepSeek-V2"}, {"deepseek_v3", "DeepSeek-V3"}, {"kimi_k2", "Kimi-K2"}};
+  static const std::map<std::string, std::string> names = {{"llama", "Llama"},
+                                                           {"qwen2", "Qwen2"},
+                                                           {"qwen3", "Qwen3"},
+                                                           {"qwen3moe", "Qwen3-MoE"},
+                                                           {"qwen3_moe", "Qwen3-MoE"},
+                                                           {"deepseek2", "DeepSeek"},
+                                                           {"deepseek_v2", "DeepSeek-V2"},
+                                                           {"deepseek_v3", "DeepSeek-V3"},
+                                                           {"kimi_k2", "Kimi-K2"}};
   const auto it = names.find(architecture);
   return it != names.end() ? it->second : architecture.empty() ? "unknown architecture" : architecture;
 }
