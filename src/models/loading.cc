@@ -57,13 +57,25 @@ Status FileParameterLoader::finish(const std::vector<std::string>& known) const 
   return {};
 }
 
+Result<std::vector<float>> FileParameterLoader::fp8_scales(const TensorInfo& t, int64_t rows, int64_t cols) {
+  const std::vector<int64_t> shape = {(rows + kFp8Block - 1) / kFp8Block, (cols + kFp8Block - 1) / kFp8Block};
+  const std::string name = t.name + "_scale_inv";
+  RAISON_ASSIGN(const TensorInfo* scales, find(name, name, shape));
+  return read_f32(*scales);
+}
+
 Result<Parameter*> FileParameterLoader::matrix(ParameterStore& store, const std::string& hf, const std::string& gguf,
                                                int64_t rows, int64_t cols, int interleaved_heads) {
   RAISON_ASSIGN(const TensorInfo* t, find(hf, gguf, {rows, cols}));
   Parameter p = named(hf, {rows, cols});
   p.trainable = options_.trainable;
   const auto bytes = row_bytes(t->type, static_cast<uint64_t>(cols));
-  if (!bytes || !is_computable(t->type)) return cannot_compute(*t);
+  if (!is_computable(t->type)) return cannot_compute(*t);
+  if (!bytes)
+    return error("{}: tensor {} of type {} has {} columns, which is no multiple of {}", files_.path, t->name, t->type_name,
+                 cols, dtype_info(t->type).block_elements);
+  std::vector<float> scales;
+  if (t->type == DType::F8_E4M3) { RAISON_ASSIGN(scales, fp8_scales(*t, rows, cols)); }
   const uint8_t* source = t->data;
   std::vector<uint8_t> reordered;
   if (is_gguf() && interleaved_heads > 0) {
@@ -74,15 +86,22 @@ Result<Parameter*> FileParameterLoader::matrix(ParameterStore& store, const std:
     source = reordered.data();
   }
   std::optional<DType> target = options_.trainable ? DType::F32 : options_.repack;
-  if (target == DType::Q8_0 && cols % 32 != 0) target = DType::F32;
+  if (target && !row_bytes(*target, static_cast<uint64_t>(cols))) target = DType::F32;
   if (!target || *target == t->type) {
-    auto packed = PackedWeight::pack(t->type, rows, cols, source);
+    auto packed = scales.empty() ? PackedWeight::pack(t->type, rows, cols, source)
+                                 : PackedWeight::pack_fp8(rows, cols, source, scales.data());
     if (!packed.ok()) return error("{}: tensor {}: {}", files_.path, t->name, packed.message());
     p.matrix = std::move(packed).value();
   } else {
     std::vector<float> values(static_cast<size_t>(rows * cols));
-    for (int64_t r = 0; r < rows; ++r)
-      dequantize_row(t->type, source + static_cast<size_t>(r) * *bytes, values.data() + r * cols, cols);
+    for (int64_t r = 0; r < rows; ++r) {
+      const uint8_t* row = source + static_cast<size_t>(r) * *bytes;
+      if (scales.empty()) {
+        dequantize_row(t->type, row, values.data() + r * cols, cols);
+      } else {
+        dequantize_fp8_row(row, r, cols, scales.data(), values.data() + r * cols);
+      }
+    }
     auto packed = PackedWeight::pack_f32(*target, rows, cols, values.data());
     if (!packed.ok()) return error("{}: tensor {}: {}", files_.path, t->name, packed.message());
     p.matrix = std::move(packed).value();

@@ -34,6 +34,8 @@ class FileParameterLoader final : public ParameterLoader {
 
  private:
   Result<const TensorInfo*> find(const std::string& hf, const std::string& gguf, const std::vector<int64_t>& shape);
+  // The multipliers of E4M3 codes, "<name>_scale_inv": one per 128 x 128 values, row-major.
+  Result<std::vector<float>> fp8_scales(const TensorInfo& t, int64_t rows, int64_t cols);
   Error cannot_compute(const TensorInfo& t) const;
   bool is_gguf() const { return files_.format == ModelFiles::Format::Gguf; }
   const ModelFiles& files_;
