@@ -30,6 +30,12 @@ void model_lines(const ModelInfo& m, std::string* out) {
   line(out, "context", fmt::format("{} positions", grouped(m.context_length)));
   line(out, "layers", fmt::format("{}, hidden {}, feed-forward {}", m.layers, m.hidden, m.feed_forward));
   line(out, "heads", fmt::format("{} query, {} key-value, {} wide", m.q_heads, m.kv_heads, m.head_dim));
+  if (m.experts > 0)
+    line(out, "experts",
+         fmt::format("{} of which a token meets {}{}", m.experts, m.experts_used,
+                     m.shared_experts > 0 ? fmt::format(", and {} shared by all", m.shared_experts) : ""));
+  if (m.mtp_layers > 0)
+    line(out, "set aside", fmt::format("{} multi-token-prediction layer{}", m.mtp_layers, m.mtp_layers == 1 ? "" : "s"));
   line(out, "vocabulary",
        fmt::format("{} rows, embeddings {}", grouped(m.vocab), m.tied_embeddings ? "tied to the head" : "apart from the head"));
 }
@@ -103,6 +109,13 @@ nlohmann::ordered_json inspection_json(const Inspection& i) {
     j["query_heads"] = m.q_heads;
     j["kv_heads"] = m.kv_heads;
     j["head_dim"] = m.head_dim;
+    if (m.experts > 0) {
+      j["experts"] = m.experts;
+      j["experts_used"] = m.experts_used;
+      j["shared_experts"] = m.shared_experts;
+      j["active_parameters"] = m.active_parameters;
+    }
+    if (m.mtp_layers > 0) j["mtp_layers"] = m.mtp_layers;
     j["vocabulary"] = m.vocab;
     j["tied_embeddings"] = m.tied_embeddings;
     j["f16_cache_bytes_per_token"] = cache_bytes_per_token(m, 2);

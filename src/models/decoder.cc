@@ -30,6 +30,7 @@ Status Decoder::load_head(ParameterLoader& loader, double norm_eps, std::vector<
     RAISON_ASSIGN(head_, loader.matrix(store_, "lm_head.weight", "output.weight", info_.vocab, info_.hidden));
   }
   RAISON_RETURN_IF_ERROR(loader.finish(known));
+  memory_ = loader.memory();
   return describe_weights(loader, store_, &info_);
 }
 

@@ -10,6 +10,7 @@ class Decoder : public Model {
   const ModelInfo& info() const override { return info_; }
   ParameterStore& parameters() override { return store_; }
   const Parameter& head() const override { return *head_; }
+  const WeightMemory* weight_memory() const override { return memory_.get(); }
   Tensor forward(Context& ctx, const ForwardBatch& batch) override;
 
  protected:
@@ -25,6 +26,7 @@ class Decoder : public Model {
 
  private:
   RopeTable rope_;
+  std::shared_ptr<WeightMemory> memory_;
   Parameter *embedding_ = nullptr, *head_ = nullptr;
   RmsNorm final_norm_;
 };

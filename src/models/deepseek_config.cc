@@ -211,7 +211,7 @@ ModelInfo deepseek_info(const DeepseekConfig& c) {
   const int64_t dense = 3 * c.hidden * c.feed_forward, expert = 3 * c.hidden * c.expert_feed_forward;
   const int64_t router = c.router.experts * (c.hidden + (c.correction ? 1 : 0)) + c.shared_experts * expert;
   i.parameters = c.vocab * c.hidden * (c.tied ? 1 : 2) + c.hidden;
-  i.active_parameters = i.parameters;
+  i.active_parameters = i.parameters - (c.tied ? 0 : c.vocab * c.hidden);  // the embedding is looked up
   for (int64_t l = 0; l < c.layers; ++l) {
     i.parameters += attention + (c.has_experts(l) ? router + c.router.experts * expert : dense);
     i.active_parameters += attention + (c.has_experts(l) ? router + c.router.top_k * expert : dense);

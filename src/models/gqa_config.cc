@@ -139,7 +139,7 @@ ModelInfo gqa_info(const GqaConfig& c) {
   const int64_t dense = 3 * c.hidden * c.feed_forward, expert = 3 * c.hidden * c.expert_feed_forward;
   const int64_t router = c.hidden * c.router.experts;
   i.parameters = c.vocab * c.hidden * (c.tied ? 1 : 2) + c.hidden;
-  i.active_parameters = i.parameters;
+  i.active_parameters = i.parameters - (c.tied ? 0 : c.vocab * c.hidden);  // the embedding is looked up
   for (int64_t l = 0; l < c.layers; ++l) {
     const bool experts = c.has_experts(l);
     i.parameters += attention + (experts ? router + c.router.experts * expert : dense);

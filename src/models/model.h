@@ -36,6 +36,8 @@ struct LoadOptions {
   bool weights_memory_is_wish = false;  // resident weights may go beyond it
 };
 
+class WeightMemory;
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -49,6 +51,8 @@ class Model {
   virtual Tensor forward(Context& ctx, const ForwardBatch& batch) = 0;
   // The head's matrix [vocab, hidden] (the embedding table if tied): logits = hidden·headᵀ.
   virtual const Parameter& head() const = 0;
+  // How the memory of experts is bounded and used; null where all weights are resident.
+  virtual const WeightMemory* weight_memory() const { return nullptr; }
   // Error: a GGUF whose computation no config.json can describe; what hf_config() then says is another model.
   virtual Status expressible_in_hf() const = 0;
   // config.json of this model as transformers reads it, weights said to be of `type`.

@@ -91,7 +91,10 @@ Result<std::vector<float>> FileParameterLoader::fp8_scales(const TensorInfo& t, 
 
 Result<MatrixInFile> FileParameterLoader::in_file(const TensorInfo& t, int64_t rows, int64_t cols, int64_t index) {
   const auto bytes = row_bytes(t.type, static_cast<uint64_t>(cols));
-  if (!bytes || !is_computable(t.type)) return cannot_compute(t);
+  if (!is_computable(t.type)) return cannot_compute(t);
+  if (!bytes)
+    return error("{}: tensor {} of type {} has {} columns, which is no multiple of {}", files_.path, t.name, t.type_name, cols,
+                 dtype_info(t.type).block_elements);
   MatrixInFile m;
   m.file = t.file;
   m.bytes = *bytes * static_cast<uint64_t>(rows);

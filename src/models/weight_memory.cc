@@ -18,13 +18,13 @@ Result<PackedWeight> pack_matrix(const MatrixInFile& m, std::optional<DType> wan
                : PackedWeight::pack(m.type, m.rows, m.cols, m.data);
   std::vector<float> values(static_cast<size_t>(m.rows * m.cols));
   const uint64_t stride = m.bytes / static_cast<uint64_t>(m.rows);
-  const int64_t blocks = (m.cols + kFp8Block - 1) / kFp8Block;
   for (int64_t r = 0; r < m.rows; ++r) {
-    float* row = values.data() + r * m.cols;
-    dequantize_row(m.type, m.data + static_cast<uint64_t>(r) * stride, row, m.cols);
-    if (!fp8) continue;
-    const float* scales = m.scales.data() + r / kFp8Block * blocks;
-    for (int64_t k = 0; k < m.cols; ++k) row[k] *= scales[k / kFp8Block];
+    const uint8_t* row = m.data + static_cast<uint64_t>(r) * stride;
+    if (fp8) {
+      dequantize_fp8_row(row, r, m.cols, m.scales.data(), values.data() + r * m.cols);
+    } else {
+      dequantize_row(m.type, row, values.data() + r * m.cols, m.cols);
+    }
   }
   return PackedWeight::pack_f32(target, m.rows, m.cols, values.data());
 }

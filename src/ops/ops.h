@@ -39,7 +39,7 @@ Tensor head_linear(Context&, const Parameter& weight, const HeadRows& part, cons
 // Per head x_h·W_h: x [T, heads*rows] -> [T, heads*cols of W], chains over ascending row.
 Tensor head_linear_transposed(Context&, const Parameter& weight, const HeadRows& part, const Tensor& x);
 
-// ---- mixture of experts (docs/numerics.md, section 13) ----
+// ---- mixture of experts (docs/numerics.md, section 12) ----
 
 struct RouterConfig {
   int experts = 0, top_k = 0;
