@@ -109,7 +109,7 @@ TEST_P(ArchitectureInvariance, Gradients) {
   EXPECT_TRUE(std::all_of(want.begin(), want.end(), [](float g) { return std::isfinite(g); }));
   for (const KernelTable* t : {&ref_kernels(), avx2_kernels(), avx512_kernels()})
     for (const bool recompute : {false, true}) {
-      if (!t) continue;
+      if (!t || (t == &ref_kernels() && !recompute)) continue;
       const int threads = recompute ? 3 : 2, page = recompute ? 16 : 256;
       ASSERT_TRUE(same_bits(want, gradients_of(*model, cache, *t, threads, recompute, page, lengths), 1))
           << a.name << " " << t->name << " recompute " << recompute;

@@ -3,8 +3,6 @@
 
 #include <atomic>
 
-#include "models/loading.h"
-#include "models/registry.h"
 #include "ops/serial_exec.h"
 #include "testing/checkpoints.h"
 
@@ -132,15 +130,6 @@ TEST(WeightMemory, AMatrixThatGoesLeavesNothingBehind) {
 
 // ---- whole models ----
 
-// The loader's own memory, to ask what it held.
-Result<std::unique_ptr<Model>> bounded(const ModelFiles& files, const LoadOptions& options,
-                                       std::shared_ptr<WeightMemory>* memory) {
-  RAISON_ASSIGN(const Architecture* a, find_architecture(files));
-  FileParameterLoader loader(files, options);
-  *memory = loader.memory();
-  return a->build(files, loader);
-}
-
 // The whole's logits, and those of a third of its experts' memory, of the least, and of a wish that cannot be met.
 void same_bits_under_any_bound(const std::string& path, const std::string& what) {
   auto files = ModelFiles::open(path);
@@ -171,9 +160,10 @@ void same_bits_under_any_bound(const std::string& path, const std::string& what)
     LoadOptions options;
     options.weights_memory = bound;
     options.weights_memory_is_wish = bound == 1;
-    std::shared_ptr<WeightMemory> memory;
-    auto model = bounded(*files, options, &memory);
+    auto model = load_model(*files, options);
     ASSERT_TRUE(model.ok()) << what << ": " << model.message();
+    const WeightMemory* memory = (*model)->weight_memory();
+    ASSERT_TRUE(memory) << what;
     for (const int64_t chunk : {0, 5}) {
       way.chunk = chunk;
       ASSERT_TRUE(same_bits(want, logits_by(**model, DType::F32, tokens, way), info.vocab)) << what << " bound " << bound;

@@ -1,6 +1,7 @@
 // Checkpoints of every architecture for tests, tiny and random: written as HF folders and as GGUF files, in any type of weights.
 // Names and layouts are written down here once more, from the formats' published files, not taken from src/models.
 #pragma once
+#include <algorithm>
 #include <map>
 
 #include "io/gguf_writer.h"
@@ -336,7 +337,8 @@ inline Metadata gguf_metadata(const nlohmann::json& c) {
     m.set(arch + ".expert_weights_norm", c.at("norm_topk_prob").get<bool>());
     real("expert_weights_scale", c.value("routed_scaling_factor", 1.0));
   }
-  if (c.contains("rope_scaling")) {
+  // Llama 3's scaling has no keys: its divisors are a tensor.
+  if (c.contains("rope_scaling") && c["rope_scaling"].value("rope_type", std::string()) != "llama3") {
     const nlohmann::json& s = c["rope_scaling"];
     m.set(arch + ".rope.scaling.type", s.value("rope_type", s.value("type", std::string())));
     real("rope.scaling.factor", s.at("factor").get<double>());
@@ -347,6 +349,21 @@ inline Metadata gguf_metadata(const nlohmann::json& c) {
     if (s.contains("mscale_all_dim")) real("rope.scaling.yarn_log_multiplier", 0.1 * s["mscale_all_dim"].get<double>());
   }
   return m;
+}
+
+// By what Llama 3's scaling divides each frequency (Meta's apply_scaling): GGUF's rope_freqs.weight.
+inline std::vector<float> llama3_divisors(const nlohmann::json& c) {
+  const nlohmann::json& s = c.at("rope_scaling");
+  const double factor = s.at("factor"), low = s.at("low_freq_factor"), high = s.at("high_freq_factor");
+  const double original = s.at("original_max_position_embeddings"), theta = c.at("rope_theta");
+  const auto dim = c.at("head_dim").get<int64_t>();
+  std::vector<float> out;
+  for (int64_t i = 0; i < dim / 2; ++i) {
+    const double turns = original * std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(dim)) / (2 * M_PI);
+    const double kept = std::clamp((turns - low) / (high - low), 0.0, 1.0);
+    out.push_back(static_cast<float>(1 / ((1 - kept) / factor + kept)));
+  }
+  return out;
 }
 
 // Latent attention's up-projection as newer files have it: keys transposed, values apart, a matrix per head.
@@ -373,6 +390,9 @@ class GgufTensors {
   GgufTensors(const TinyCheckpoint& c, DType type, bool split) : c_(c), type_(type), split_(split) {
     for (const auto& [name, t] : c.tensors) add(name, t);
     for (auto& [name, s] : experts_) put(name, s.shape, s.values);
+    if (!c.config.contains("rope_scaling") || c.config["rope_scaling"].value("rope_type", std::string()) != "llama3") return;
+    const auto divisors = llama3_divisors(c.config);
+    put("rope_freqs.weight", {static_cast<int64_t>(divisors.size())}, divisors);
   }
   std::vector<WrittenTensor> take() { return std::move(out_); }
 
