@@ -284,7 +284,8 @@ Result<std::optional<std::string>> get_text(const std::string& url, const Reques
     if (outcome.code == CURLE_ABORTED_BY_CALLBACK) return std::optional<std::string>();
     if (sink.too_long) return error("{}: {}: the answer is longer than 64 MiB", subject.repo, subject.what);
     // The first thing asked of a hub: without a network the answer should not take half a minute.
-    const bool unreachable = outcome.code == CURLE_COULDNT_RESOLVE_HOST || outcome.code == CURLE_COULDNT_CONNECT;
+    const bool unreachable = outcome.code == CURLE_COULDNT_RESOLVE_HOST || outcome.code == CURLE_COULDNT_CONNECT ||
+                             outcome.code == CURLE_SSL_CONNECT_ERROR || outcome.code == CURLE_OPERATION_TIMEDOUT;
     const auto wait = is_transient(outcome) ? wait_before_retry(outcome, attempt, limits) : std::nullopt;
     if (!wait || attempt >= (unreachable ? 1 : limits.retries)) return Error(failure_text(outcome, subject, settings, limits));
     if (!wait_unless_stopped(*wait, stop)) return std::optional<std::string>();

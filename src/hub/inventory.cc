@@ -181,7 +181,8 @@ Result<Removal> plan_revision(const HubCache& cache, const ModelId& id, const fs
     return out;
   }
   out.what = id.repo + " at " + *commit;
-  for (const std::string& revision : refs_of(cache, id.repo)[*commit]) out.paths.push_back(folder / "refs" / revision);
+  auto refs = refs_of(cache, id.repo);
+  for (const std::string& revision : refs[*commit]) out.paths.push_back(folder / "refs" / revision);
   const fs::path snapshot = folder / "snapshots" / *commit;
   const auto files = files_below(snapshot);
   out.paths.push_back(snapshot);

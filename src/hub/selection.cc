@@ -83,12 +83,13 @@ std::string label_of(const std::string& prefix) {
   return label.empty() ? name : label;
 }
 
-// `word` in `path` with no letter or digit before it, and no letter, digit or '_' after it; without regard to case.
+// `word` in `path` between boundaries: no letter, digit or '_' before or after it; without regard to case.
 bool holds_word(const std::string& path, const std::string& word) {
   const std::string p = lower_case(path), w = lower_case(word);
   for (size_t at = p.find(w); at != std::string::npos; at = p.find(w, at + 1)) {
     const size_t end = at + w.size();
-    if ((at == 0 || !is_alnum(p[at - 1])) && (end == p.size() || (!is_alnum(p[end]) && p[end] != '_'))) return true;
+    const auto inside = [](char c) { return is_alnum(c) || c == '_'; };
+    if ((at == 0 || !inside(p[at - 1])) && (end == p.size() || !inside(p[end]))) return true;
   }
   return false;
 }
