@@ -97,7 +97,9 @@ HubCache::Lookup HubCache::find(const ModelId& id) const {
   out.state = Lookup::State::Whole;
   const bool gguf = selection->format == Selection::Format::Gguf;
   out.path = gguf ? folder + "/" + selection->weights.front().path : folder;
-  out.tokenizer = gguf || listing.find("tokenizer.json");
+  out.tokenizer = gguf;
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "tiktoken.model", "vocab.json"})
+    out.tokenizer = out.tokenizer || listing.find(name);
   return out;
 }
 

@@ -195,7 +195,8 @@ Result<Selection> select_files(const RepoListing& listing, const std::string& qu
                              "chat_template.jinja", "special_tokens_map.json"})
       take(listing, name, &out.small);
     if (!listing.find("tokenizer.json"))
-      for (const char* name : {"vocab.json", "merges.txt", "tokenizer.model"}) take(listing, name, &out.small);
+      for (const char* name : {"vocab.json", "merges.txt", "tokenizer.model", "tiktoken.model"})
+        take(listing, name, &out.small);
     take(listing, kShardIndex, &out.small);
     if (!out.sharded) take(listing, "model.safetensors", &out.weights);
     return out;
