@@ -25,6 +25,8 @@ void add_demo(CLI::App& app, Action& action);
 void add_pull(CLI::App& app, Action& action);
 void add_list(CLI::App& app, Action& action);
 void add_rm(CLI::App& app, Action& action);
+void add_quantize(CLI::App& app, Action& action);
+void add_convert(CLI::App& app, Action& action);
 
 // Options that several commands share.
 CLI::Option* add_threads_option(CLI::App* command, int* threads);

@@ -82,6 +82,8 @@ int run(int argc, char** argv) {
   add_train(app, action);
   add_eval(app, action);
   add_inspect(app, action);
+  add_quantize(app, action);
+  add_convert(app, action);
   add_tokenize(app, action);
   add_render(app, action);
   add_logits(app, action);
