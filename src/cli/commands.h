@@ -22,6 +22,11 @@ void add_inspect(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
 void add_demo(CLI::App& app, Action& action);
+void add_pull(CLI::App& app, Action& action);
+void add_list(CLI::App& app, Action& action);
+void add_rm(CLI::App& app, Action& action);
+void add_quantize(CLI::App& app, Action& action);
+void add_convert(CLI::App& app, Action& action);
 
 // Options that several commands share.
 CLI::Option* add_threads_option(CLI::App* command, int* threads);

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/file.h"
+#include "cli/hub_session.h"
 
 namespace raison::cli {
 namespace fs = std::filesystem;
@@ -101,7 +102,7 @@ Result<std::string> resolve_model(const std::string& argument) {
   std::error_code ec;
   if (!argument.empty() && fs::exists(argument, ec)) return argument;
   const bool plain_name = argument.find('/') == std::string::npos;
-  if (!argument.empty() && !plain_name) return argument;  // opening it says what is wrong
+  if (!argument.empty() && !plain_name) return find_in_hub_cache(argument);
   const std::string name = argument.empty() ? kBundledModel : argument;
   for (const fs::path& folder : model_folders()) {
     const fs::path candidate = folder / name;

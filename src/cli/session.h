@@ -16,8 +16,9 @@ namespace raison::cli {
 
 constexpr const char* kBundledModel = "countdown-base";
 
-// The path of a MODEL argument: "" is the bundled model; a name that is no path but lies among the bundled models is
-// found there ($RAISON_MODELS, else models/ beside the source or the installed program).
+// The path of a MODEL argument: "" is the bundled model; what exists as a path is that path; a name that is no path but lies among
+// the bundled models is found there ($RAISON_MODELS, else models/ beside the source or the installed program); ORG/NAME
+// [@REVISION][:QUANT] is found in the hub cache. An ID that is not whole there is an error that names `raison pull`.
 Result<std::string> resolve_model(const std::string& argument);
 
 // Tokenizer and chat template of a model (HF folder, GGUF file, or a folder with only a tokenizer).

@@ -6,6 +6,7 @@
 
 #include "tensor/blocks.h"
 #include "tensor/codebooks.h"
+#include "tensor/quantize_k.h"
 
 namespace raison {
 namespace {
@@ -180,6 +181,13 @@ Write writer(DType type) {
     case DType::MXFP4: return write_mxfp4;
     case DType::TQ1_0: return write_tq1_0;
     case DType::TQ2_0: return write_tq2_0;
+    case DType::Q2_K: return blocks::write_q2_k;
+    case DType::Q3_K: return blocks::write_q3_k;
+    case DType::Q4_K: return blocks::write_q4_k;
+    case DType::Q5_K: return blocks::write_q5_k;
+    case DType::Q6_K: return blocks::write_q6_k;
+    case DType::IQ4_NL: return blocks::write_iq4_nl;
+    case DType::IQ4_XS: return blocks::write_iq4_xs;
     default: return nullptr;
   }
 }

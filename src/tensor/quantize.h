@@ -6,8 +6,9 @@
 
 namespace raison {
 
-// The types quantize_row writes: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4, TQ1_0, TQ2_0. Those of GGUF have the bytes
-// of ggml's reference (gguf-py's quants.py).
+// The types quantize_row writes: F32, F16, BF16 and all block types but IQ1_*, IQ2_* and IQ3_*, which come to nothing without
+// a measured importance of each column. Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4, TQ1_0 and TQ2_0 have the bytes of ggml's reference
+// (gguf-py's quants.py); K types and IQ4_* its quality.
 bool can_quantize(DType type);
 // A row of `elements` (a multiple of the type's block) values; `out` has row_bytes(type, elements). A NaN becomes a code of
 // small magnitude, and a block so small that 1/scale is infinite becomes zeros.

@@ -4,20 +4,12 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "convert/model_text.h"
 #include "io/model_files.h"
 #include "models/model.h"
 #include "tokenizer/tokenizer.h"
 
 namespace raison {
-
-// The text files beside the weights; empty = not written.
-struct ModelText {
-  std::string tokenizer_json, tokenizer_config_json, chat_template_jinja;
-  nlohmann::ordered_json generation_config;  // null = not written
-};
-
-// Those of a model on disk: a HF folder's as they are, a GGUF's translated.
-Result<ModelText> read_model_text(const ModelFiles& files);
 
 // Ok if a model may be exported to `folder`: it is absent, empty, or holds a model.
 Status check_export_folder(const std::string& folder);
