@@ -119,9 +119,9 @@ class Mix {
     if (fits(type)) return type;
     switch (type) {
       case DType::TQ1_0:
-      case DType::TQ2_0: type = DType::Q4_0; break;
+      case DType::TQ2_0:
       case DType::Q2_K:
-      case DType::Q3_K:
+      case DType::Q3_K: type = DType::Q4_0; break;
       case DType::IQ4_XS: type = DType::IQ4_NL; break;
       case DType::Q4_K: type = DType::Q5_0; break;
       case DType::Q5_K: type = DType::Q5_1; break;

@@ -340,9 +340,9 @@ class ConfigWriter {
       for (const char* beta : {"beta_fast", "beta_slow"})
         if (const auto v = m_.number(p_ + "rope.scaling.yarn_" + beta)) y[beta] = plain(*v);
       const auto log = m_.number(p_ + "rope.scaling.yarn_log_multiplier");
-      if (latent && log) y["mscale"] = y["mscale_all_dim"] = plain(*log * 10);
+      if (latent && log) y["mscale"] = y["mscale_all_dim"] = plain(plain(*log) * 10);
       if (const auto f = m_.number(p_ + "rope.scaling.attn_factor"); f && *f != 1)
-        y["attention_factor"] = plain(*f * yarn_magnitude(factor));
+        y["attention_factor"] = plain(plain(*f) * yarn_magnitude(factor));
       j_["rope_scaling"] = y;
     } else if (type != "none") {
       return error("{}: rope.scaling.type \"{}\" is not converted", file_.path(), type.substr(0, 32));
