@@ -1,13 +1,14 @@
-// Speed of the matrix kernels, each beside this machine's own FMA peak and read bandwidth, measured in the same process
+// Speed of the matrix kernels and of attention, each beside this machine's own FMA peak and read bandwidth, measured in the same process
 // seconds before (shared machines drift: a figure without its own ceiling says nothing).
 //
-//   raison_bench_kernels [--isa ref|avx2|avx512] [--threads N] [--seconds S] [--only matmul|dx|dw|embedding]
+//   raison_bench_kernels [--isa ref|avx2|avx512] [--threads N] [--seconds S] [--only matmul|dx|dw|embedding|attention]
 //                        [--type F32|F16|BF16|Q8_0] [--shape NxKxROWS]
 #include <fmt/format.h>
 #include <time.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -227,6 +228,48 @@ struct Bench {
   }
 };
 
+// Rows at the last positions of one sequence.
+struct AttentionBench {
+  const char* name;
+  KvLayout layout;  // one layer
+  int q_heads;
+  int64_t rows, positions;
+};
+
+void bench_attention(const Bench& bench, const AttentionBench& a) {
+  const KvLayout& layout = a.layout;
+  const int64_t dim = layout.head_dim, v_dim = layout.v_dim(), heads = layout.kv_heads;
+  const int64_t page_count = (a.positions + layout.page_size - 1) / layout.page_size;
+  std::vector<uint8_t> memory(static_cast<size_t>(page_count * layout.page_bytes()) + 64);
+  std::vector<uint8_t*> pages;
+  for (int64_t p = 0; p < page_count; ++p) {
+    const auto start = (reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64;
+    pages.push_back(reinterpret_cast<uint8_t*>(start) + p * layout.page_bytes());
+  }
+  std::vector<int32_t> positions;
+  for (int64_t p = 0; p < a.positions; ++p) positions.push_back(static_cast<int32_t>(p));
+  const std::vector<uint8_t* const*> row_pages(positions.size(), pages.data());
+  {
+    const auto k = normals(a.positions * heads * dim, 5), v = normals(a.positions * heads * v_dim, 6);
+    bench.table.kv_append(bench.pool, {layout, 0, a.positions, positions.data(), row_pages.data(), k.data(), v.data()});
+  }
+  const auto q = normals(a.rows * a.q_heads * dim, 7);
+  std::vector<float> out(static_cast<size_t>(a.rows * a.q_heads * v_dim));
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
+  const double t = best_time(bench.options.seconds, [&] {
+    bench.table.attention(bench.pool, {layout, 0, a.q_heads, a.rows, positions.data() + a.positions - a.rows, row_pages.data(),
+                                       scale, q.data(), out.data(), nullptr, nullptr});
+  });
+  double products = 0;
+  for (int64_t r = 0; r < a.rows; ++r)
+    products += static_cast<double>((a.positions - r) * a.q_heads) * static_cast<double>(dim + v_dim);
+  const double gflops = 2e-9 * products / t;
+  fmt::print("{:<12} {:<5} {:>4} heads, {:>4} rows of {:>5}  {:>10.1f} us {:>8.1f} GFLOPS {:>6.1f} % of FMA, cache {:.1f} MB\n",
+             a.name, dtype_name(layout.type), a.q_heads, a.rows, a.positions, t * 1e6, gflops,
+             100 * gflops / bench.ceiling.gflops, 1e-6 * static_cast<double>(page_count * layout.page_bytes()));
+  std::fflush(stdout);
+}
+
 int run(const Options& options) {
   if (!options.isa.empty()) setenv("RAISON_ISA", options.isa.c_str(), 1);
   const auto table = select_kernels_from_environment();
@@ -248,6 +291,19 @@ int run(const Options& options) {
   const bool one = std::sscanf(options.one_shape.c_str(), "%dx%dx%d", &n, &k, &rows) == 3;
   for (const DType type : {DType::F32, DType::F16, DType::BF16, DType::Q8_0}) {
     if (!options.type.empty() && options.type != dtype_name(type)) continue;
+    if (bench.wants("attention") && !one && type != DType::Q8_0) {
+      const KvLayout grouped{type, 1, 2, 128, 64}, latent{type, 1, 1, 576, 64, 512, true};  // Qwen2-1.5B; DeepSeek-V2, V3
+      bench.ceiling = measure_ceiling(pool, **table, memory, options.seconds);
+      fmt::print("# now: {:.1f} GFLOPS of FMA, {:.1f} GB/s of reads\n", bench.ceiling.gflops, bench.ceiling.gbytes);
+      for (const auto& a : {AttentionBench{"GQA decode", grouped, 12, 1, 4096},
+                            {"GQA prefill", grouped, 12, 128, 4096},
+                            {"MLA decode", latent, 16, 1, 4096},
+                            {"MLA decode", latent, 128, 1, 4096},
+                            {"MLA prefill", latent, 16, 64, 4096},
+                            {"MLA prefill", latent, 128, 8, 4096}})
+        bench_attention(bench, a);
+    }
+    if (options.only == "attention") continue;
     if (one) {
       shape(type, n, k, {rows});
       continue;

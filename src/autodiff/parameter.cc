@@ -7,7 +7,7 @@ namespace raison {
 std::vector<float> Parameter::to_row_major() const {
   std::vector<float> out(static_cast<size_t>(element_count()));
   if (is_matrix()) {
-    matrix.unpack_f32(out.data());
+    packed().unpack_f32(out.data());
   } else {
     out = vector;
   }
@@ -24,11 +24,11 @@ std::vector<float> Parameter::to_row_major(const float* values) const {
   return out;
 }
 
-void Parameter::from_row_major(const float* source, float* values) const {
+void Parameter::from_row_major(const float* row_major, float* values) const {
   if (is_matrix()) {
-    pack_f32_panels(source, shape[0], shape[1], values);
+    pack_f32_panels(row_major, shape[0], shape[1], values);
   } else {
-    std::memcpy(values, source, static_cast<size_t>(element_count()) * sizeof(float));
+    std::memcpy(values, row_major, static_cast<size_t>(element_count()) * sizeof(float));
   }
 }
 
@@ -53,7 +53,8 @@ int64_t ParameterStore::element_count() const {
 
 int64_t ParameterStore::bytes() const {
   int64_t n = 0;
-  for (const auto& p : parameters_) n += p->is_matrix() ? p->matrix.bytes() : static_cast<int64_t>(p->vector.size()) * 4;
+  for (const auto& p : parameters_)
+    n += p->is_matrix() ? (p->source ? 0 : p->matrix.bytes()) : static_cast<int64_t>(p->vector.size()) * 4;
   return n;
 }
 

@@ -10,15 +10,28 @@
 
 namespace raison {
 
+// Where a matrix comes from that is packed when it is first asked for, and may be evicted and packed again (the same bits).
+class MatrixSource {
+ public:
+  virtual ~MatrixSource() = default;
+  // The matrix, kept alive by what is returned. Throws std::bad_alloc only.
+  virtual PackedWeight packed() = 0;
+  virtual DType type() const = 0;
+};
+
 struct Parameter {
-  std::string name;            // as in the HF checkpoint
-  std::vector<int64_t> shape;  // [rows, cols] or [n]
-  PackedWeight matrix;         // set if 2-D
-  std::vector<float> vector;   // set if 1-D
-  bool trainable = false;      // then matrix is F32: the compute copy is the master
-  int32_t index = -1;          // in its store
+  std::string name;                      // as in the HF checkpoint
+  std::vector<int64_t> shape;            // [rows, cols] or [n]
+  PackedWeight matrix;                   // set if 2-D and resident
+  std::shared_ptr<MatrixSource> source;  // set if 2-D and packed on demand: never trainable
+  std::vector<float> vector;             // set if 1-D
+  bool trainable = false;                // then matrix is F32: the compute copy is the master
+  int32_t index = -1;                    // in its store
 
   bool is_matrix() const { return shape.size() == 2; }
+  // The matrix for as long as the caller holds it.
+  PackedWeight packed() const { return source ? source->packed() : matrix; }
+  DType matrix_type() const { return source ? source->type() : matrix.type(); }
   // Values the optimiser sees (panels with their zero padding, or the vector).
   float* values() { return is_matrix() ? matrix.f32_panels() : vector.data(); }
   const float* values() const { return is_matrix() ? matrix.f32_panels() : vector.data(); }
@@ -27,7 +40,7 @@ struct Parameter {
   // Row-major fp32, for writing and comparing.
   std::vector<float> to_row_major() const;
   std::vector<float> to_row_major(const float* values) const;  // gradients or moments laid out like values()
-  void from_row_major(const float* source, float* values) const;
+  void from_row_major(const float* row_major, float* values) const;
 };
 
 class ParameterStore {
@@ -37,7 +50,7 @@ class ParameterStore {
   Parameter* find(const std::string& name);
   const Parameter* find(const std::string& name) const;
   int64_t element_count() const;
-  int64_t bytes() const;  // of the compute copies
+  int64_t bytes() const;  // of the resident compute copies
   // Counts updates: whatever was computed under an older version (cached pages, logprobs) is stale.
   uint64_t version = 0;
 

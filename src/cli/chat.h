@@ -11,6 +11,7 @@ struct RunOptions {
   std::string model, cache_type, system;
   SamplingOptions sampling;
   int threads = 0;
+  LoadOptions load;
   int64_t context = 0;
   bool raw = false;
 };

@@ -15,6 +15,7 @@ struct EvalOptions {
   int64_t samples = 1024, greedy = -1;
   uint64_t seed = 1;
   int threads = 0;
+  LoadOptions load;
 };
 
 std::string row(const char* label, const std::string& sampled, const std::string& greedy) {
@@ -43,7 +44,7 @@ std::string table(const CountdownReport& r) {
 Result<int> run_eval(const EvalOptions& options) {
   // Tried before the work (and removed again), so that none is lost on a name that can't be written.
   if (!options.json.empty()) RAISON_RETURN_IF_ERROR(AtomicFile::create(options.json));
-  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads));
+  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, true, options.load));
   CountdownEvalOptions eval;
   eval.sampled = options.samples;
   eval.greedy = options.greedy >= 0 ? options.greedy : (options.samples + 1) / 2;
@@ -90,6 +91,7 @@ void add_eval(CLI::App& app, Action& action) {
   add_seed_option(command, &options->seed, "Seed of the sampling (default: 1)");
   command->add_option("--json", options->json, "Write the figures to this file too")->type_name("F");
   add_cache_type_option(command, &options->cache_type, "f32");
+  add_weights_memory_option(command, &options->load.weights_memory);
   add_threads_option(command, &options->threads);
   command->footer(
       "The same seed gives the same figures on any machine and with any number of threads.\n\n"

@@ -16,9 +16,7 @@ void line(std::string* out, std::string_view label, const std::string& value) {
   if (!value.empty()) *out += fmt::format("{:<14}{}\n", label, terminal_safe(value));
 }
 
-int64_t cache_bytes_per_token(const ModelInfo& info, int64_t element_bytes) {
-  return 2 * info.layers * info.kv_heads * info.head_dim * element_bytes;
-}
+int64_t cache_bytes_per_token(const ModelInfo& info, int64_t element_bytes) { return info.cache_values * element_bytes; }
 
 std::string template_words(const TokenizerFacts& t) {
   if (!t.has_template) return "none (raw continuation only)";
@@ -32,6 +30,12 @@ void model_lines(const ModelInfo& m, std::string* out) {
   line(out, "context", fmt::format("{} positions", grouped(m.context_length)));
   line(out, "layers", fmt::format("{}, hidden {}, feed-forward {}", m.layers, m.hidden, m.feed_forward));
   line(out, "heads", fmt::format("{} query, {} key-value, {} wide", m.q_heads, m.kv_heads, m.head_dim));
+  if (m.experts > 0)
+    line(out, "experts",
+         fmt::format("{} of which a token meets {}{}", m.experts, m.experts_used,
+                     m.shared_experts > 0 ? fmt::format(", and {} shared by all", m.shared_experts) : ""));
+  if (m.mtp_layers > 0)
+    line(out, "set aside", fmt::format("{} multi-token-prediction layer{}", m.mtp_layers, m.mtp_layers == 1 ? "" : "s"));
   line(out, "vocabulary",
        fmt::format("{} rows, embeddings {}", grouped(m.vocab), m.tied_embeddings ? "tied to the head" : "apart from the head"));
 }
@@ -105,6 +109,13 @@ nlohmann::ordered_json inspection_json(const Inspection& i) {
     j["query_heads"] = m.q_heads;
     j["kv_heads"] = m.kv_heads;
     j["head_dim"] = m.head_dim;
+    if (m.experts > 0) {
+      j["experts"] = m.experts;
+      j["experts_used"] = m.experts_used;
+      j["shared_experts"] = m.shared_experts;
+      j["active_parameters"] = m.active_parameters;
+    }
+    if (m.mtp_layers > 0) j["mtp_layers"] = m.mtp_layers;
     j["vocabulary"] = m.vocab;
     j["tied_embeddings"] = m.tied_embeddings;
     j["f16_cache_bytes_per_token"] = cache_bytes_per_token(m, 2);

@@ -45,9 +45,6 @@ struct Inspection {
 };
 
 Result<Inspection> inspect_path(const std::string& path);
-// "Qwen2 1.5B" from the shape; {title, remark}. `r1_markers`: the tokenizer carries DeepSeek's turn markers.
-std::pair<std::string, std::string> honest_name(const std::string& architecture, const ModelInfo* info, int64_t parameters,
-                                                bool r1_markers);
 std::string inspection_text(const Inspection& inspection);
 nlohmann::ordered_json inspection_json(const Inspection& inspection);
 

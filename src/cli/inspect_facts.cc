@@ -7,6 +7,7 @@
 
 #include "cli/console.h"
 #include "cli/inspect.h"
+#include "cli/model_names.h"
 #include "cli/session.h"
 #include "io/safetensors.h"
 #include "tensor/packed.h"
@@ -14,42 +15,6 @@
 namespace raison::cli {
 namespace fs = std::filesystem;
 namespace {
-
-struct Known {
-  const char* architecture;
-  int64_t layers, hidden;
-  const char* name;
-};
-
-// Shapes of the families' published sizes; anything else is named by its number of parameters.
-constexpr std::array kKnown = {
-    Known{"qwen2", 24, 896, "Qwen2 0.5B"},   Known{"qwen2", 28, 1536, "Qwen2 1.5B"}, Known{"qwen2", 36, 2048, "Qwen2 3B"},
-    Known{"qwen2", 28, 3584, "Qwen2 7B"},    Known{"qwen2", 48, 5120, "Qwen2 14B"},  Known{"qwen2", 64, 5120, "Qwen2 32B"},
-    Known{"qwen2", 80, 8192, "Qwen2 72B"},   Known{"llama", 16, 2048, "Llama 1B"},   Known{"llama", 28, 3072, "Llama 3B"},
-    Known{"llama", 32, 4096, "Llama 7B/8B"}, Known{"llama", 80, 8192, "Llama 70B"},
-};
-
-std::string family_name(const std::string& architecture) {
-  static const std::map<std::string, std::string> names = {{"llama", "Llama"},
-                                                           {"qwen2", "Qwen2"},
-                                                           {"qwen3", "Qwen3"},
-                                                           {"qwen3moe", "Qwen3-MoE"},
-                                                           {"qwen3_moe", "Qwen3-MoE"},
-                                                           {"deepseek2", "DeepSeek"},
-                                                           {"deepseek_v2", "DeepSeek-V2"},
-                                                           {"deepseek_v3", "DeepSeek-V3"},
-                                                           {"kimi_k2", "Kimi-K2"}};
-  const auto it = names.find(architecture);
-  return it != names.end() ? it->second : architecture.empty() ? "unknown architecture" : architecture;
-}
-
-std::string short_count(int64_t n) {
-  const auto d = static_cast<double>(n);
-  if (n >= 1'000'000'000) return fmt::format("{:.3g}B", d / 1e9);
-  if (n >= 1'000'000) return fmt::format("{:.3g}M", d / 1e6);
-  if (n >= 1'000) return fmt::format("{:.3g}K", d / 1e3);
-  return fmt::format("{}", n);
-}
 
 void count_types(const TensorSource& source, Inspection* out) {
   std::map<std::string, TypeCount> types;
@@ -77,7 +42,9 @@ const TensorInfo* uncomputable(const TensorSource& source) {
 uint64_t memory_of(const TensorSource& source) {
   uint64_t bytes = 0;
   for (const TensorInfo& t : source.tensors()) {
-    if (t.shape.size() == 2)
+    if (t.shape.size() == 3)  // experts, one matrix behind the other
+      bytes += static_cast<uint64_t>(t.shape[0] * panel_count(t.shape[1]) * panel_bytes(t.type, t.shape[2]));
+    else if (t.shape.size() == 2)
       bytes += static_cast<uint64_t>(panel_count(t.shape[0]) * panel_bytes(t.type, t.shape[1]));
     else
       bytes += 4 * static_cast<uint64_t>(t.elements());
@@ -128,8 +95,12 @@ void add_tokenizer(Result<TextSide> text, Inspection* out) {
   out->tokenizer = facts;
 }
 
-bool has_r1_markers(const Result<TextSide>& text) {
-  return text.ok() && text->tokenizer->id_of("<｜Assistant｜>") && think_ids(*text->tokenizer).known();
+NameMarkers markers_of(const Result<TextSide>& text) {
+  NameMarkers m;
+  if (!text.ok()) return m;
+  m.r1_turns = text->tokenizer->id_of("<｜Assistant｜>") && think_ids(*text->tokenizer).known();
+  m.chooses_thought = text->chat_template && text->chat_template->source().find("thinking") != std::string::npos;
+  return m;
 }
 
 Result<Inspection> inspect_model(const std::string& path) {
@@ -167,8 +138,8 @@ Result<Inspection> inspect_model(const std::string& path) {
     out.unsupported = info.message();
   }
   auto text = load_text_side(files);
-  const bool r1 = has_r1_markers(text);
-  std::tie(out.title, out.remark) = honest_name(out.architecture, out.info ? &*out.info : nullptr, out.parameters, r1);
+  std::tie(out.title, out.remark) = honest_name(out.architecture, out.info ? &*out.info : nullptr, out.parameters,
+                                                markers_of(text), out.types.empty() ? "" : weight_type_name(out.types[0].type));
   add_tokenizer(std::move(text), &out);
   return out;
 }
@@ -184,26 +155,6 @@ bool is_gguf(const std::string& path) {
 }
 
 }  // namespace
-
-std::pair<std::string, std::string> honest_name(const std::string& architecture, const ModelInfo* info, int64_t parameters,
-                                                bool r1_markers) {
-  std::string name = fmt::format("{} {}", family_name(architecture), short_count(parameters));
-  bool published = false;
-  if (info)
-    for (const Known& k : kKnown)
-      if (k.architecture == architecture && k.layers == info->layers && k.hidden == info->hidden) {
-        name = k.name;
-        published = true;
-      }
-  // Markers alone make no distill: any tokenizer may carry them.
-  if (r1_markers && !published) return {fmt::format("{} with DeepSeek-R1's turn markers", name), ""};
-  const bool dense = architecture == "llama" || architecture == "qwen2" || architecture == "qwen3";
-  if (r1_markers && dense)
-    return {fmt::format("{} with DeepSeek-R1's turn markers: an R1 distill", name),
-            fmt::format("a distill is a {} taught on R1's answers; R1 itself is a mixture of experts of 671B",
-                        family_name(architecture))};
-  return {name, ""};
-}
 
 Result<Inspection> inspect_path(const std::string& path) {
   std::error_code ec;

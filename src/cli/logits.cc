@@ -18,6 +18,8 @@ struct LogitsOptions {
   std::string model, tokens, out, cache_type;
   int threads = 0;
   int64_t chunk = 0, position_offset = 0;
+  bool exact = false;
+  LoadOptions load;
 };
 
 std::string name_of(const LoadedModel& m, int32_t id) {
@@ -41,7 +43,9 @@ std::string table_row(const LoadedModel& m, size_t at, int32_t token, const floa
 
 Result<int> run_logits(const LogitsOptions& options) {
   RAISON_ASSIGN(const std::vector<int32_t> tokens, read_token_list(options.tokens));
-  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, false));
+  LoadOptions load = options.load;
+  if (options.exact) load.repack = DType::F32;
+  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, false, load));
   const int64_t vocab = m->model->info().vocab;
   RAISON_RETURN_IF_ERROR(check_tokens(tokens, vocab));
   const int64_t context = m->model->info().context_length;
@@ -84,6 +88,8 @@ void add_logits(CLI::App& app, Action& action) {
   command->add_option("--chunk", options->chunk, "Tokens in one forward pass (default: all; the bits are the same)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->type_name("N");
+  command->add_flag("--exact", options->exact, "Compute with the weights' values in fp32: no int8 activations, no rounding");
+  add_weights_memory_option(command, &options->load.weights_memory);
   command->add_option("--position-offset", options->position_offset, "Shift of all rotary positions (default: 0)")
       ->check(CLI::Range(int64_t{0}, kFarthestPosition))
       ->type_name("N");

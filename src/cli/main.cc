@@ -69,12 +69,16 @@ int run(int argc, char** argv) {
   app.footer(
       "Examples:\n  raison demo                        meet the bundled model\n  raison run model/ -p \"Hello\"       one "
       "answer\n"
-      "  raison run model.gguf              a chat\n  raison COMMAND --help              what a command can do");
+      "  raison run model.gguf              a chat\n  raison run ORG/NAME                a model of the hub, downloaded if "
+      "need be\n  raison COMMAND --help              what a command can do");
   bool version = false;
   app.add_flag("--version", version, "Print version, kernels chosen and CPU");
   Action action;
   add_run(app, action);
   add_demo(app, action);
+  add_pull(app, action);
+  add_list(app, action);
+  add_rm(app, action);
   add_train(app, action);
   add_eval(app, action);
   add_inspect(app, action);

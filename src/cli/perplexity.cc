@@ -16,6 +16,7 @@ struct PerplexityOptions {
   std::string model, file, cache_type;
   int64_t context = 0;
   int threads = 0;
+  LoadOptions load;
 };
 
 constexpr int64_t kDefaultWindow = 512;
@@ -53,7 +54,7 @@ Result<Sum> score_window(LoadedModel& m, const std::vector<int32_t>& tokens, siz
 
 Result<int> run_perplexity(const PerplexityOptions& options) {
   RAISON_ASSIGN(const std::string text, read_file(options.file, size_t{256} << 20));
-  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads));
+  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, true, options.load));
   const int64_t limit = m->model->info().context_length;
   if (options.context > limit) return error("--ctx {} is more than the model's context of {}", options.context, limit);
   const int64_t window = options.context > 0 ? options.context : std::min(kDefaultWindow, limit);
@@ -99,6 +100,7 @@ void add_perplexity(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
       ->type_name("N");
   add_cache_type_option(command, &options->cache_type, "f32");
+  add_weights_memory_option(command, &options->load.weights_memory);
   add_threads_option(command, &options->threads);
   command->footer(
       "Windows do not overlap; every token but a window's first is scored.\n\nExample:\n"

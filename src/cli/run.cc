@@ -4,6 +4,7 @@
 #include "cli/chat.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/hub_session.h"
 #include "cli/reply.h"
 
 namespace raison::cli {
@@ -61,7 +62,9 @@ Result<int> run_command(const Command& command) {
   RAISON_RETURN_IF_ERROR(resolve_sampling(options.sampling, {}));  // before any file is read
   std::string prompt;
   if (!chat) { RAISON_ASSIGN(prompt, read_text(command.input)); }
-  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads));
+  RAISON_ASSIGN(const auto model, find_or_pull(options.model));
+  if (!model) return 130;
+  RAISON_ASSIGN(auto m, load_for_use(*model, options.threads, true, options.load));
   const int64_t limit = m->model->info().context_length;
   if (options.context > limit) return error("--ctx {} is more than the model's context of {}", options.context, limit);
   EngineOptions engine_options;
@@ -76,7 +79,7 @@ Result<int> run_command(const Command& command) {
 void add_run(CLI::App& app, Action& action) {
   auto options = std::make_shared<Command>();
   CLI::App* command = app.add_subcommand("run", "Ask a model, or chat with it");
-  command->add_option("MODEL", options->run.model, "Model folder or GGUF file (default: the bundled model)");
+  command->add_option("MODEL", options->run.model, "Model folder, GGUF file or ID on the hub (default: the bundled model)");
   CLI::Option* prompt = command->add_option("-p,--prompt", options->input.text, "The question")->type_name("TEXT");
   CLI::Option* file = command->add_option("-f,--file", options->input.file, "Read the question from a file")->type_name("FILE");
   file->excludes(prompt);
@@ -86,12 +89,14 @@ void add_run(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
       ->type_name("N");
   add_cache_type_option(command, &options->run.cache_type, "f16");
+  add_weights_memory_option(command, &options->run.load.weights_memory);
   add_threads_option(command, &options->run.threads);
   options->run.sampling.add_to(command);
   command->footer(
       "Without -p and -f the question is read from standard input; if that is a terminal, a chat begins (/help there).\n"
       "Thoughts are dimmed; in a pipe they stand between the lines <think> and </think>. Ctrl+C stops a reply.\n\n"
       "Examples:\n  raison run model/ -p \"How many primes lie below 30?\"\n  raison run model.gguf --temp 0 < question.txt\n"
+      "  raison run deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B        (downloaded if need be, as by `raison pull`)\n"
       "  raison run stories.gguf --raw -p \"Once upon a time\" --max-tokens 100");
   command->callback([options, prompt, &action] {
     options->input.has_text = prompt->count() > 0;

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "base/file.h"
+#include "cli/hub_session.h"
 
 namespace raison::cli {
 namespace fs = std::filesystem;
@@ -100,7 +102,7 @@ Result<std::string> resolve_model(const std::string& argument) {
   std::error_code ec;
   if (!argument.empty() && fs::exists(argument, ec)) return argument;
   const bool plain_name = argument.find('/') == std::string::npos;
-  if (!argument.empty() && !plain_name) return argument;  // opening it says what is wrong
+  if (!argument.empty() && !plain_name) return find_in_hub_cache(argument);
   const std::string name = argument.empty() ? kBundledModel : argument;
   for (const fs::path& folder : model_folders()) {
     const fs::path candidate = folder / name;
@@ -143,7 +145,19 @@ Result<TextSide> load_text_side(const std::string& path) {
   return load_text_side(files);
 }
 
-Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, int threads, bool need_text) {
+namespace {
+// Most of what the system says is free, or none if it says nothing.
+std::optional<int64_t> available_memory() {
+  std::ifstream file("/proc/meminfo");
+  std::string key, unit;
+  for (int64_t kib = 0; file >> key >> kib; std::getline(file, unit))
+    if (key == "MemAvailable:") return kib * 1024 / 100 * 85;
+  return std::nullopt;
+}
+}  // namespace
+
+Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, int threads, bool need_text,
+                                                  LoadOptions options) {
   auto loaded = std::make_unique<LoadedModel>();
   RAISON_ASSIGN(loaded->kernels, select_kernels_from_environment());
   RAISON_ASSIGN(const std::string path, resolve_model(argument));
@@ -154,7 +168,11 @@ Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, i
   } else if (need_text) {
     return text.error();
   }
-  RAISON_ASSIGN(loaded->model, load_model(loaded->files));
+  if (!options.weights_memory) {  // experts beyond what is free would be swapped, or end the program
+    options.weights_memory = available_memory();
+    options.weights_memory_is_wish = true;
+  }
+  RAISON_ASSIGN(loaded->model, load_model(loaded->files, options));
   const int64_t vocab = loaded->model->info().vocab;
   std::erase_if(loaded->text.stop_ids, [&](int32_t id) { return id >= vocab; });
   loaded->pool = std::make_unique<ThreadPool>(threads > 0 ? threads : ThreadPool::default_threads());

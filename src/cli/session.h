@@ -16,8 +16,9 @@ namespace raison::cli {
 
 constexpr const char* kBundledModel = "countdown-base";
 
-// The path of a MODEL argument: "" is the bundled model; a name that is no path but lies among the bundled models is
-// found there ($RAISON_MODELS, else models/ beside the source or the installed program).
+// The path of a MODEL argument: "" is the bundled model; what exists as a path is that path; a name that is no path but lies among
+// the bundled models is found there ($RAISON_MODELS, else models/ beside the source or the installed program); ORG/NAME
+// [@REVISION][:QUANT] is found in the hub cache. An ID that is not whole there is an error that names `raison pull`.
 Result<std::string> resolve_model(const std::string& argument);
 
 // Tokenizer and chat template of a model (HF folder, GGUF file, or a folder with only a tokenizer).
@@ -43,7 +44,8 @@ struct LoadedModel {
 };
 // threads 0: all that this process may use. The order of checks: ISA, files, tokenizer, weights, so that a mistake costs
 // no loading time. need_text false: a missing tokenizer is no error (text.tokenizer is then null).
-Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, int threads, bool need_text = true);
+Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, int threads, bool need_text = true,
+                                                  LoadOptions options = {});
 
 // "f32", "f16", "bf16" (checked when parsing the command line).
 DType cache_type_from(const std::string& name);

@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/session.h"
 #include "train/trainer.h"
 
 namespace raison::cli {
@@ -62,6 +63,8 @@ Result<Recipe> load_recipe(const TrainOptions& options) {
     if (recipe.checkpoint_dir == recipe.out + "/checkpoints") recipe.checkpoint_dir = options.out + "/checkpoints";
     recipe.out = options.out;
   }
+  // A model to start from may be an ID of the hub; the run's papers name where it lies.
+  if (!recipe.model.path.empty()) { RAISON_ASSIGN(recipe.model.path, resolve_model(recipe.model.path)); }
   const char* kind = recipe.kind == TrainKind::Pretrain ? "pretrain" : "sft";
   if (options.kind != kind)
     return error("{}: the recipe is for {}, so the command is: raison train {} {}", options.recipe, kind, kind, options.recipe);

@@ -116,6 +116,12 @@ struct KernelTable {
   // dx = y * (dy - tree16(sum dy*y)).
   void (*softmax_backward)(Exec&, const float* y, const float* dy, int64_t rows, int64_t n, float* dx);
 
+  // y[rows[i]] = fma(w[i], x[i], y[rows[i]]), elementwise over `dim`; no row occurs twice. x [n][dim], y [..][dim].
+  void (*scatter_rows)(Exec&, const float* x, const int32_t* rows, const float* w, int64_t n, int64_t dim, float* y);
+  // dx[i] = w[i] * dy[rows[i]]; dw[i] = tree16(sum dy[rows[i]] * x[i]).
+  void (*scatter_rows_backward)(Exec&, const float* x, const int32_t* rows, const float* w, int64_t n, int64_t dim,
+                                const float* dy, float* dx, float* dw);
+
   void (*kv_append)(Exec&, const KvAppendArgs&);
   void (*attention)(Exec&, const AttentionArgs&);
   void (*attention_backward)(Exec&, const AttentionBackwardArgs&);

@@ -1,123 +1,9 @@
 #include "models/loading.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 
 namespace raison {
-namespace {
-
-// Row of the HF order -> row of the file.
-int64_t file_row(int64_t row, int64_t rows, int interleaved_heads) {
-  if (interleaved_heads <= 0) return row;
-  const int64_t dim = rows / interleaved_heads, half = dim / 2;
-  const int64_t head = row / dim, r = row % dim;
-  return head * dim + 2 * (r % half) + r / half;
-}
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string s;
-  for (int64_t d : shape) s += (s.empty() ? "" : " x ") + std::to_string(d);
-  return s.empty() ? "scalar" : s;
-}
-
-Parameter named(const std::string& name, std::vector<int64_t> shape) {
-  Parameter p;
-  p.name = name;
-  p.shape = std::move(shape);
-  return p;
-}
-}  // namespace
-
-Result<const TensorInfo*> FileParameterLoader::find(const std::string& hf, const std::string& gguf,
-                                                    const std::vector<int64_t>& shape) {
-  const std::string& name = is_gguf() ? gguf : hf;
-  const TensorInfo* t = files_.tensors->find(name);
-  if (!t) return error("{}: tensor {} is missing; the file is incomplete or of another architecture", files_.path, name);
-  if (t->shape != shape)
-    return error("{}: tensor {} is {}, its config asks for {}", files_.path, name, shape_text(t->shape), shape_text(shape));
-  if (!t->known_type) return cannot_compute(*t);
-  taken_.insert(name);
-  return t;
-}
-
-Error FileParameterLoader::cannot_compute(const TensorInfo& t) const {
-  return error("{}: tensor {} is of type {}, which cannot be computed with; {} can", files_.path, t.name, t.type_name,
-               kComputable);
-}
-
-Status FileParameterLoader::finish(const std::vector<std::string>& known) const {
-  for (const TensorInfo& t : files_.tensors->tensors()) {
-    const bool buffer = t.name.size() > 8 && t.name.compare(t.name.size() - 8, 8, "inv_freq") == 0;
-    if (taken_.count(t.name) || buffer || std::count(known.begin(), known.end(), t.name)) continue;
-    return error(
-        "{}: tensor {} has no place in this architecture as its config describes it; without it the answers would be wrong",
-        files_.path, t.name);
-  }
-  return {};
-}
-
-Result<Parameter*> FileParameterLoader::matrix(ParameterStore& store, const std::string& hf, const std::string& gguf,
-                                               int64_t rows, int64_t cols, int interleaved_heads) {
-  RAISON_ASSIGN(const TensorInfo* t, find(hf, gguf, {rows, cols}));
-  Parameter p = named(hf, {rows, cols});
-  p.trainable = options_.trainable;
-  const auto bytes = row_bytes(t->type, static_cast<uint64_t>(cols));
-  if (!bytes || !is_computable(t->type)) return cannot_compute(*t);
-  const uint8_t* source = t->data;
-  std::vector<uint8_t> reordered;
-  if (is_gguf() && interleaved_heads > 0) {
-    reordered.resize(static_cast<size_t>(rows) * *bytes);
-    for (int64_t r = 0; r < rows; ++r)
-      std::memcpy(reordered.data() + static_cast<size_t>(r) * *bytes,
-                  t->data + static_cast<size_t>(file_row(r, rows, interleaved_heads)) * *bytes, *bytes);
-    source = reordered.data();
-  }
-  std::optional<DType> target = options_.trainable ? DType::F32 : options_.repack;
-  if (target == DType::Q8_0 && cols % 32 != 0) target = DType::F32;
-  if (!target || *target == t->type) {
-    auto packed = PackedWeight::pack(t->type, rows, cols, source);
-    if (!packed.ok()) return error("{}: tensor {}: {}", files_.path, t->name, packed.message());
-    p.matrix = std::move(packed).value();
-  } else {
-    std::vector<float> values(static_cast<size_t>(rows * cols));
-    for (int64_t r = 0; r < rows; ++r)
-      dequantize_row(t->type, source + static_cast<size_t>(r) * *bytes, values.data() + r * cols, cols);
-    auto packed = PackedWeight::pack_f32(*target, rows, cols, values.data());
-    if (!packed.ok()) return error("{}: tensor {}: {}", files_.path, t->name, packed.message());
-    p.matrix = std::move(packed).value();
-  }
-  if (t->file) t->file->release(t->offset, t->bytes);  // packed: the source's pages are not needed again
-  return &store.add(std::move(p));
-}
-
-Result<Parameter*> FileParameterLoader::vector(ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t n,
-                                               int interleaved_heads) {
-  RAISON_ASSIGN(const TensorInfo* t, find(hf, gguf, {n}));
-  RAISON_ASSIGN(const std::vector<float> values, read_f32(*t));
-  Parameter p = named(hf, {n});
-  p.trainable = options_.trainable;
-  p.vector.resize(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i)
-    p.vector[static_cast<size_t>(i)] = values[static_cast<size_t>(file_row(i, n, is_gguf() ? interleaved_heads : 0))];
-  return &store.add(std::move(p));
-}
-
-Result<Parameter*> ZeroParameterLoader::matrix(ParameterStore& store, const std::string& hf, const std::string&, int64_t rows,
-                                               int64_t cols, int) {
-  Parameter p = named(hf, {rows, cols});
-  p.trainable = true;
-  RAISON_ASSIGN(p.matrix, PackedWeight::zeros(DType::F32, rows, cols));
-  return &store.add(std::move(p));
-}
-
-Result<Parameter*> ZeroParameterLoader::vector(ParameterStore& store, const std::string& hf, const std::string&, int64_t n,
-                                               int) {
-  Parameter p = named(hf, {n});
-  p.trainable = true;
-  p.vector.resize(static_cast<size_t>(n));
-  return &store.add(std::move(p));
-}
 
 Result<int64_t> GgufKeys::integer(const std::string& key, int64_t lo, int64_t hi) const {
   if (!metadata_.has(prefix_ + key)) return error("{}: key {}{} is missing", where_, prefix_, key);
@@ -142,6 +28,45 @@ Result<double> GgufKeys::number_or(const std::string& key, double fallback, doub
   if (!(*v >= lo && *v <= hi)) return error("{}: key {}{} is {}, outside {} .. {}", where_, prefix_, key, *v, lo, hi);
   return *v;
 }
+
+namespace {
+// The keys as transformers' reference reads them; "attn_factor", which some files carry, it does not read.
+Status yarn_from_hf(const ConfigReader& r, const ConfigReader& config, RopeConfig* rope) {
+  rope->scaling = RopeConfig::Scaling::Yarn;
+  RAISON_ASSIGN(rope->factor, r.number("factor", 1, 1e6));
+  RAISON_ASSIGN(const int64_t context, config.integer_or("max_position_embeddings", 2048, 1, 1 << 30));
+  RAISON_ASSIGN(rope->original_context, r.number_or("original_max_position_embeddings", static_cast<double>(context), 1, 1e9));
+  RAISON_ASSIGN(rope->beta_fast, r.number_or("beta_fast", 32, 1e-3, 1e6));
+  RAISON_ASSIGN(rope->beta_slow, r.number_or("beta_slow", 1, 1e-3, 1e6));
+  RAISON_ASSIGN(rope->truncate, r.boolean_or("truncate", true));
+  if (rope->beta_fast < rope->beta_slow) return r.bad("beta_fast", "is smaller than beta_slow");
+  RAISON_ASSIGN(const double mscale, r.number_or("mscale", 0, 0, 1e3));
+  RAISON_ASSIGN(rope->mscale_all_dim, r.number_or("mscale_all_dim", 0, 0, 1e3));
+  const double own = mscale > 0 && rope->mscale_all_dim > 0
+                         ? yarn_mscale(rope->factor, mscale) / yarn_mscale(rope->factor, rope->mscale_all_dim)
+                         : yarn_mscale(rope->factor, 1);
+  RAISON_ASSIGN(rope->magnitude, r.number_or("attention_factor", own, 1e-3, 1e3));
+  return {};
+}
+
+// llama.cpp's keys: yarn_log_multiplier is 0.1 * mscale_all_dim, and its writers know no other mscale than mscale_all_dim.
+Status yarn_from_gguf(const GgufKeys& keys, RopeConfig* rope) {
+  rope->scaling = RopeConfig::Scaling::Yarn;
+  RAISON_ASSIGN(rope->factor, keys.number_or("rope.scaling.factor", 1.0, 1, 1e6));
+  RAISON_ASSIGN(const int64_t context, keys.integer_or("context_length", 2048, 1, 1 << 30));
+  RAISON_ASSIGN(const int64_t original, keys.integer_or("rope.scaling.original_context_length", context, 1, 1 << 30));
+  rope->original_context = static_cast<double>(original);
+  RAISON_ASSIGN(rope->beta_fast, keys.number_or("rope.scaling.yarn_beta_fast", 32, 1e-3, 1e6));
+  RAISON_ASSIGN(rope->beta_slow, keys.number_or("rope.scaling.yarn_beta_slow", 1, 1e-3, 1e6));
+  if (rope->beta_fast < rope->beta_slow)
+    return error("{}: rope.scaling.yarn_beta_fast is smaller than beta_slow", keys.where());
+  RAISON_ASSIGN(const double multiplier, keys.number_or("rope.scaling.yarn_log_multiplier", 0, 0, 100));
+  rope->mscale_all_dim = 10 * multiplier;
+  RAISON_ASSIGN(const double attention, keys.number_or("rope.scaling.attn_factor", 1, 1e-3, 1e3));
+  rope->magnitude = multiplier > 0 ? attention : attention * yarn_mscale(rope->factor, 1);
+  return {};
+}
+}  // namespace
 
 Result<RopeConfig> rope_from_hf(const ConfigReader& config, int head_dim) {
   RopeConfig rope;
@@ -178,9 +103,11 @@ Result<RopeConfig> rope_from_hf(const ConfigReader& config, int head_dim) {
     RAISON_ASSIGN(rope.high_freq_factor, r.number("high_freq_factor", 1e-6, 1e6));
     RAISON_ASSIGN(rope.original_context, r.number("original_max_position_embeddings", 1, 1e9));
     if (rope.high_freq_factor <= rope.low_freq_factor) return r.bad("high_freq_factor", "must be larger than low_freq_factor");
+  } else if (type == "yarn") {
+    RAISON_RETURN_IF_ERROR(yarn_from_hf(r, config, &rope));
   } else {
     return config.bad(
-        block, "asks for scaling \"" + type.substr(0, 32) + "\", which is not supported; default, linear and llama3 are");
+        block, "asks for scaling \"" + type.substr(0, 32) + "\", which is not supported; default, linear, llama3 and yarn are");
   }
   return rope;
 }
@@ -208,10 +135,18 @@ Status rope_scaling_from_gguf(const GgufKeys& keys, RopeConfig* rope) {
       return error("{}: rope.scaling.factor {} without rope.scaling.type", keys.where(), factor);
     return {};
   }
+  if (type == "yarn") return yarn_from_gguf(keys, rope);
   if (type != "linear")
-    return error("{}: rope.scaling.type \"{}\" is not supported; none and linear are", keys.where(), type.substr(0, 32));
+    return error("{}: rope.scaling.type \"{}\" is not supported; none, linear and yarn are", keys.where(), type.substr(0, 32));
   rope->scaling = RopeConfig::Scaling::Linear;
   RAISON_ASSIGN(rope->factor, keys.number_or("rope.scaling.factor", 1.0, 1e-3, 1e6));
+  return {};
+}
+
+Status check_expert_count(int64_t layers, int64_t experts, int64_t hidden, int64_t width, const std::string& where) {
+  const double values = 3.0 * static_cast<double>(layers * experts) * static_cast<double>(hidden * width);
+  if (values > 1e18)
+    return error("{}: {} layers of {} experts make {:.1e} parameters, which is absurd", where, layers, experts, values);
   return {};
 }
 
@@ -224,7 +159,8 @@ int64_t first_id(const nlohmann::json& config, const char* key) {
 std::string weight_types(const ParameterStore& store) {
   std::map<std::string, int64_t> bytes;
   for (const auto& p : store.all())
-    if (p->is_matrix()) bytes[dtype_name(p->matrix.type())] += p->matrix.bytes();
+    if (p->is_matrix())
+      bytes[dtype_name(p->matrix_type())] += panel_count(p->shape[0]) * panel_bytes(p->matrix_type(), p->shape[1]);
   std::vector<std::pair<int64_t, std::string>> order;
   for (const auto& [name, n] : bytes) order.emplace_back(-n, name);
   std::sort(order.begin(), order.end());

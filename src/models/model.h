@@ -13,12 +13,17 @@ namespace raison {
 
 // Facts every architecture has.
 struct ModelInfo {
-  std::string architecture;  // "llama", "qwen2": the GGUF name
+  std::string architecture;  // "llama", "qwen2", "deepseek_v3": HF's model_type
   std::string hf_class;      // "LlamaForCausalLM"
   int64_t layers = 0, hidden = 0, vocab = 0, context_length = 0;
   int64_t q_heads = 0, kv_heads = 0, head_dim = 0, feed_forward = 0;
-  int64_t parameters = 0;    // elements, tied embeddings counted once
-  int64_t weight_bytes = 0;  // compute copies in memory
+  int64_t experts = 0, experts_used = 0, shared_experts = 0;  // of a layer with experts; 0: none
+  int64_t cache_values = 0;                                   // that a token puts into the cache, all layers
+  int64_t parameters = 0;         // elements, tied embeddings counted once; without multi-token-prediction layers
+  int64_t active_parameters = 0;  // that a token meets
+  int64_t mtp_layers = 0;         // multi-token-prediction layers in the files, which are kept aside
+  int64_t weight_bytes = 0;       // compute copies in memory, all experts packed
+  int64_t expert_bytes = 0;       // that of them which is packed on demand
   bool tied_embeddings = false;
   std::string weight_types;  // "BF16", "Q8_0 + F32": what the matrices are kept as
 };
@@ -26,7 +31,12 @@ struct ModelInfo {
 struct LoadOptions {
   bool trainable = false;       // every parameter becomes F32 and gets a gradient
   std::optional<DType> repack;  // matrices are re-rounded to this type where their width allows (else kept as F32)
+  // Bytes that packed weights may hold; experts are then evicted and packed again on demand. None: no bound.
+  std::optional<int64_t> weights_memory;
+  bool weights_memory_is_wish = false;  // resident weights may go beyond it
 };
+
+class WeightMemory;
 
 class Model {
  public:
@@ -41,6 +51,8 @@ class Model {
   virtual Tensor forward(Context& ctx, const ForwardBatch& batch) = 0;
   // The head's matrix [vocab, hidden] (the embedding table if tied): logits = hidden·headᵀ.
   virtual const Parameter& head() const = 0;
+  // How the memory of experts is bounded and used; null where all weights are resident.
+  virtual const WeightMemory* weight_memory() const { return nullptr; }
   // Error: a GGUF whose computation no config.json can describe; what hf_config() then says is another model.
   virtual Status expressible_in_hf() const = 0;
   // config.json of this model as transformers reads it, weights said to be of `type`.

@@ -2,24 +2,48 @@
 
 #include <algorithm>
 
+#include "tensor/packed.h"
+
 namespace raison {
 
 const std::vector<Architecture>& architectures() {
-  static const std::vector<Architecture> all = {llama_architecture(), qwen2_architecture()};
+  static const std::vector<Architecture> all = {llama_architecture(),       qwen2_architecture(),
+                                                qwen3_architecture(),       qwen3_moe_architecture(),
+                                                deepseek_v2_architecture(), deepseek_v3_architecture()};
   return all;
 }
 
 namespace {
 std::string known() {
   std::string s;
-  for (const Architecture& a : architectures()) s += (s.empty() ? "" : ", ") + a.name;
+  for (const Architecture& a : architectures())
+    for (const std::string& type : a.hf_model_types) s += (s.empty() ? "" : ", ") + type;
   return s;
+}
+
+// Weights of other formats than FP8 in blocks of 128 would be read as something they are not.
+Status check_quantization(const nlohmann::json& config, const std::string& where) {
+  if (!config.contains("quantization_config") || config["quantization_config"].is_null()) return {};
+  const nlohmann::json& q = config["quantization_config"];
+  if (!q.is_object()) return error("{}: \"quantization_config\" is no object", where);
+  const ConfigReader r(q, where + ": quantization_config");
+  RAISON_ASSIGN(const std::string method, r.string_or("quant_method", ""));
+  if (method != "fp8")
+    return error("{}: quantization_config of method \"{}\" is not supported; fp8 is (or take a GGUF)", where,
+                 method.substr(0, 32));
+  RAISON_ASSIGN(const std::string format, r.string_or("fmt", "e4m3"));
+  if (format != "e4m3") return r.bad("fmt", "is \"" + format.substr(0, 32) + "\"; e4m3 is supported");
+  if (!r.has("weight_block_size")) return r.bad("weight_block_size", "is missing; [128, 128] is supported");
+  if (q["weight_block_size"] != nlohmann::json::array({kFp8Block, kFp8Block}))
+    return r.bad("weight_block_size", "is not [128, 128], which alone is supported");
+  return {};
 }
 
 Result<const Architecture*> find_hf(const nlohmann::json& config, const std::string& where) {
   if (!config.is_object() || !config.contains("model_type") || !config["model_type"].is_string())
     return error("{}: \"model_type\" is missing: not a language model's config.json", where);
   const auto type = config["model_type"].get<std::string>();
+  RAISON_RETURN_IF_ERROR(check_quantization(config, where));
   for (const Architecture& a : architectures())
     if (std::count(a.hf_model_types.begin(), a.hf_model_types.end(), type)) return &a;
   return error("{}: architecture \"{}\" is not known; known: {}", where, type.substr(0, 64), known());

@@ -7,6 +7,8 @@
 
 namespace raison {
 
+class ParameterLoader;
+
 struct Architecture {
   std::string name;                         // GGUF's general.architecture
   std::vector<std::string> hf_model_types;  // config.json's model_type
@@ -14,13 +16,18 @@ struct Architecture {
   Result<std::unique_ptr<Model>> (*load)(const ModelFiles& files, const LoadOptions& options);
   Result<std::unique_ptr<Model>> (*create)(const nlohmann::json& config, const std::string& where);
   Result<ModelInfo> (*describe)(const ModelFiles& files);
+  // Builds the model from what `loader` gives; a loader that only takes note sees every parameter's names and shapes.
+  Result<std::unique_ptr<Model>> (*build)(const ModelFiles& files, ParameterLoader& loader);
 };
 
 const std::vector<Architecture>& architectures();
 Result<const Architecture*> find_architecture(const ModelFiles& files);
 
-// models/dense_decoder.cc
-Architecture llama_architecture();
-Architecture qwen2_architecture();
+Architecture llama_architecture();        // models/llama.cc
+Architecture qwen2_architecture();        // models/qwen2.cc
+Architecture qwen3_architecture();        // models/qwen3.cc
+Architecture qwen3_moe_architecture();    // models/qwen3_moe.cc
+Architecture deepseek_v2_architecture();  // models/deepseek_v2.cc
+Architecture deepseek_v3_architecture();  // models/deepseek_v3.cc
 
 }  // namespace raison

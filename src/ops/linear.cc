@@ -7,7 +7,7 @@ Tensor linear(Context& ctx, const Parameter& weight, const Parameter* bias, cons
   check_shape(weight.is_matrix() && weight.shape[1] == x.cols, "linear: width of input and weight differ");
   const int64_t n = weight.shape[0];
   Tensor y = ctx.tensor(x.rows, n);
-  ctx.kernels.matmul(ctx.exec, weight.matrix.view(), x.data, x.cols, x.rows, y.data, n);
+  ctx.kernels.matmul(ctx.exec, weight.packed().view(), x.data, x.cols, x.rows, y.data, n);
   if (bias) {
     check_shape(!bias->is_matrix() && bias->shape[0] == n, "linear: bias of another width");
     ctx.kernels.add_bias(ctx.exec, y.data, bias->vector.data(), x.rows, n);
@@ -26,7 +26,7 @@ Tensor linear(Context& ctx, const Parameter& weight, const Parameter* bias, cons
     }
     if (x.slot < 0) return;
     float* dx = c.arena.floats(x.size());
-    c.kernels.matmul_dx(c.exec, weight.matrix.view(), dy, y.cols, x.rows, dx, x.cols);
+    c.kernels.matmul_dx(c.exec, weight.packed().view(), dy, y.cols, x.rows, dx, x.cols);
     c.tape->add_grad(c, x, dx, true);
   });
   return y;

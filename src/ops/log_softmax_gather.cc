@@ -12,7 +12,7 @@ int64_t chunk_rows(int64_t vocab) { return std::clamp<int64_t>((int64_t{1} << 21
 Tensor head_logits(Context& ctx, const Parameter& head, const Tensor& hidden) {
   check_shape(head.is_matrix() && head.shape[1] == hidden.cols, "head_logits: width of hidden and head differ");
   Tensor z = ctx.tensor(hidden.rows, head.shape[0]);
-  ctx.kernels.matmul(ctx.exec, head.matrix.view(), hidden.data, hidden.cols, hidden.rows, z.data, z.cols);
+  ctx.kernels.matmul(ctx.exec, head.packed().view(), hidden.data, hidden.cols, hidden.rows, z.data, z.cols);
   return z;
 }
 
@@ -36,7 +36,7 @@ Tensor log_softmax_gather(Context& ctx, const Parameter& head, const Tensor& hid
   for (int64_t r = 0; r < rows; r += chunk) {
     const int64_t n = std::min(chunk, rows - r);
     float* z = logits_out ? logits_out + r * vocab : buffer;
-    ctx.kernels.matmul(ctx.exec, head.matrix.view(), hidden.row(r), hidden.cols, n, z, vocab);
+    ctx.kernels.matmul(ctx.exec, head.packed().view(), hidden.row(r), hidden.cols, n, z, vocab);
     ctx.kernels.logprob_rows(ctx.exec, z, vocab, n, vocab, targets.data() + r, temperature, y.data + r, max + r, sum + r);
   }
   ctx.arena.rewind(mark);
@@ -51,14 +51,14 @@ Tensor log_softmax_gather(Context& ctx, const Parameter& head, const Tensor& hid
     float* z = c.arena.floats(std::min(chunk, hidden.rows) * vocab);
     for (int64_t r = 0; r < hidden.rows; r += chunk) {
       const int64_t n = std::min(chunk, hidden.rows - r);
-      c.kernels.matmul(c.exec, head.matrix.view(), hidden.row(r), hidden.cols, n, z, vocab);
+      c.kernels.matmul(c.exec, head.packed().view(), hidden.row(r), hidden.cols, n, z, vocab);
       c.kernels.logprob_rows_backward(c.exec, z, vocab, n, vocab, kept.data() + r, temperature, max + r, sum + r, dy + r);
       if (head.trainable) {
         bool fresh;
         float* dw = c.tape->gradients().micro(head, &fresh);
         c.kernels.matmul_dw(c.exec, z, vocab, hidden.row(r), hidden.cols, n, vocab, hidden.cols, dw, !fresh);
       }
-      c.kernels.matmul_dx(c.exec, head.matrix.view(), z, vocab, n, dx + r * hidden.cols, hidden.cols);
+      c.kernels.matmul_dx(c.exec, head.packed().view(), z, vocab, n, dx + r * hidden.cols, hidden.cols);
     }
     c.arena.rewind(inner);
     c.tape->add_grad(c, hidden, dx, true);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "autodiff/tape.h"
 #include "ops/forward_batch.h"
@@ -16,12 +17,55 @@ namespace raison {
 Tensor embedding(Context&, const Parameter& table, std::span<const int32_t> ids);
 // x [T, K] -> x·Wᵀ (+ bias) [T, N]; W is [N, K].
 Tensor linear(Context&, const Parameter& weight, const Parameter* bias, const Tensor& x);
+// Over each stretch of weight's width: a row of x, or each head of it.
 Tensor rms_norm(Context&, const Parameter& weight, const Tensor& x, float eps);
 Tensor silu_mul(Context&, const Tensor& gate, const Tensor& up);
 Tensor add(Context&, const Tensor& a, const Tensor& b);
 Tensor softmax(Context&, const Tensor& x);  // along rows
 // Rows `rows` (ascending) of x.
 Tensor select_rows(Context&, const Tensor& x, std::span<const int32_t> rows);
+
+// Each head's columns cut in two: x [T, heads*(left + right)] -> [T, heads*left], [T, heads*right]; and the way back.
+std::pair<Tensor, Tensor> split_heads(Context&, const Tensor& x, int heads, int64_t left);
+Tensor join_heads(Context&, const Tensor& a, const Tensor& b, int heads);
+
+// One matrix that holds a part for each head: head h's are rows [h*stride + first, h*stride + first + rows).
+struct HeadRows {
+  int heads;
+  int64_t stride, first, rows;
+};
+// Per head x_h·W_hᵀ: x [T, heads*cols of W] -> [T, heads*rows].
+Tensor head_linear(Context&, const Parameter& weight, const HeadRows& part, const Tensor& x);
+// Per head x_h·W_h: x [T, heads*rows] -> [T, heads*cols of W], chains over ascending row.
+Tensor head_linear_transposed(Context&, const Parameter& weight, const HeadRows& part, const Tensor& x);
+
+// ---- mixture of experts (docs/numerics.md, section 12) ----
+
+struct RouterConfig {
+  int experts = 0, top_k = 0;
+  bool sigmoid = false;  // scores: sigmoid of the logits (DeepSeek-V3), else their softmax
+  int groups = 1, top_groups = 1;
+  bool group_top2 = false;  // a group's score: the sum of its two best (V3), else its best (V2)
+  bool normalise = false;   // the chosen scores are divided by (their sum + 1e-20)
+  float scale = 1;
+};
+struct Routing {
+  std::vector<int32_t> experts;  // [T][top_k], ascending within a token
+  Tensor weights;                // [T, top_k]
+};
+// logits [T, experts]. `bias` [experts] (may be empty) is added to the scores for the choice alone. Ties go to the lowest index.
+Routing route(Context&, const Tensor& logits, std::span<const float> bias, const RouterConfig&);
+
+// Copies of the rows `rows` of x (each at most once).
+Tensor gather_rows(Context&, const Tensor& x, std::span<const int32_t> rows);
+// An expert's outputs y [n, dim] for the tokens `rows`; its weight for rows[i] is routing.weights' element `places[i]`.
+struct ExpertOutput {
+  Tensor y;
+  std::vector<int32_t> rows;
+  std::vector<int64_t> places;
+};
+// [T, dim]: the sum over each token's experts, in the order given, of weight * output.
+Tensor combine_experts(Context&, const std::vector<ExpertOutput>& outputs, const Tensor& weights, int64_t tokens, int64_t dim);
 
 // cos, sin: [T, rot/2], one row per token; shared by every layer of a forward (and by its backward).
 struct RopeRows {

@@ -4,6 +4,8 @@
 #include <new>
 #include <vector>
 
+#include "tensor/quantize.h"
+
 namespace raison {
 
 Result<std::shared_ptr<Storage>> Storage::allocate(size_t bytes) {
@@ -17,7 +19,7 @@ Result<std::shared_ptr<Storage>> Storage::allocate(size_t bytes) {
 
 Storage::~Storage() { ::operator delete(data_, std::align_val_t(64)); }
 
-Result<PackedWeight> PackedWeight::zeros(DType type, int64_t rows, int64_t cols) {
+Status PackedWeight::check(DType type, int64_t rows, int64_t cols) {
   if (!is_computable(type)) return error("weights of type {} cannot be computed with; {} can", dtype_name(type), kComputable);
   if (rows < 1 || cols < 1 || rows > (int64_t{1} << 40) || cols > (int64_t{1} << 31))
     return error("a weight of {} x {} is out of range", rows, cols);
@@ -26,11 +28,16 @@ Result<PackedWeight> PackedWeight::zeros(DType type, int64_t rows, int64_t cols)
   int64_t bytes;
   if (__builtin_mul_overflow(panel_count(rows), panel_bytes(type, cols), &bytes))
     return error("a weight of {} x {} is out of range", rows, cols);
+  return {};
+}
+
+Result<PackedWeight> PackedWeight::zeros(DType type, int64_t rows, int64_t cols) {
+  RAISON_RETURN_IF_ERROR(check(type, rows, cols));
   PackedWeight w;
   w.type_ = type;
   w.rows_ = rows;
   w.cols_ = cols;
-  RAISON_ASSIGN(w.storage_, Storage::allocate(static_cast<size_t>(bytes)));
+  RAISON_ASSIGN(w.storage_, Storage::allocate(static_cast<size_t>(w.bytes())));
   return w;
 }
 
@@ -98,6 +105,7 @@ void dequantize_panel_row(const PackedView& w, int64_t row, int64_t k0, int64_t 
 
 Result<PackedWeight> PackedWeight::pack(DType type, int64_t rows, int64_t cols, const uint8_t* source) {
   RAISON_ASSIGN(auto w, zeros(type, rows, cols));
+  if (type == DType::F8_E4M3) return error("weights of type F8_E4M3 need their scales beside them");
   const auto stride = static_cast<int64_t>(*row_bytes(type, static_cast<uint64_t>(cols)));
   for (int64_t r = 0; r < rows; ++r) pack_row(type, cols, r, source + r * stride, w.storage_->data());
   return w;
@@ -106,17 +114,10 @@ Result<PackedWeight> PackedWeight::pack(DType type, int64_t rows, int64_t cols, 
 Result<PackedWeight> PackedWeight::pack_f32(DType type, int64_t rows, int64_t cols, const float* source) {
   if (type == DType::F32) return pack(type, rows, cols, reinterpret_cast<const uint8_t*>(source));
   RAISON_ASSIGN(auto w, zeros(type, rows, cols));  // refuses sizes and types before anything is computed from them
+  if (!can_quantize(type)) return error("weights cannot be rounded to type {}", dtype_name(type));
   std::vector<uint8_t> rounded(static_cast<size_t>(*row_bytes(type, static_cast<uint64_t>(cols))));
   for (int64_t r = 0; r < rows; ++r) {
-    const float* in = source + r * cols;
-    if (type == DType::Q8_0) {
-      quantize_q8_0(in, rounded.data(), cols);
-    } else {
-      for (int64_t k = 0; k < cols; ++k) {
-        const uint16_t h = type == DType::F16 ? f32_to_f16(in[k]) : f32_to_bf16(in[k]);
-        std::memcpy(rounded.data() + 2 * k, &h, 2);
-      }
-    }
+    quantize_row(type, source + r * cols, rounded.data(), cols);
     pack_row(type, cols, r, rounded.data(), w.storage_->data());
   }
   return w;

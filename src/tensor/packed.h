@@ -85,9 +85,9 @@ inline int64_t q8_scale_bytes(int64_t cols) { return panel_head_bytes(DType::Q8_
 
 // The types that matrices may have. kComputable names them in errors.
 inline bool is_computable(DType type) {
-  return type == DType::F32 || type == DType::F16 || type == DType::BF16 || type == DType::Q8_0;
+  return type == DType::F32 || type == DType::F16 || type == DType::BF16 || type == DType::F8_E4M3 || is_block_type(type);
 }
-inline constexpr const char* kComputable = "F32, F16, BF16 and Q8_0";
+inline constexpr const char* kComputable = "F32, F16, BF16, F8_E4M3 and GGUF's block types";
 
 constexpr int kMostBlockBytes = 256;
 // Columns [k0, k0 + count) of a row as fp32; both multiples of the type's block.
@@ -113,13 +113,15 @@ class Storage {
 class PackedWeight {
  public:
   PackedWeight() = default;
+  // Whether a matrix of this type can have this size: a computable type, cols a multiple of its block, no overflow.
+  static Status check(DType type, int64_t rows, int64_t cols);
   // An all-zero matrix of a computable type; cols a multiple of the type's block.
   static Result<PackedWeight> zeros(DType type, int64_t rows, int64_t cols);
   // From row-major rows of the same type, as files hold them (row_bytes(type, cols) each). Not for F8_E4M3.
   static Result<PackedWeight> pack(DType type, int64_t rows, int64_t cols, const uint8_t* source);
   // E4M3 codes with one multiplier per 128 x 128 values: scales row-major [ceil(rows/128), ceil(cols/128)].
   static Result<PackedWeight> pack_fp8(int64_t rows, int64_t cols, const uint8_t* codes, const float* scales);
-  // From row-major fp32, rounding to `type` (F16/BF16 to nearest even; Q8_0 by quantize_q8_0).
+  // From row-major fp32, rounding to a type that quantize_row (tensor/quantize.h) writes.
   static Result<PackedWeight> pack_f32(DType type, int64_t rows, int64_t cols, const float* source);
   void unpack_f32(float* out) const;  // row-major [rows, cols], dequantised
 

@@ -31,7 +31,7 @@ void initialise(Model& model, const InitRecipe& init, uint64_t seed) {
       const double std = std_of(*p, init);
       for (float& v : values) v = static_cast<float>(std * rng.normal());
     } else {
-      values.assign(values.size(), ends_with(p->name, ".bias") ? 0.0f : 1.0f);
+      values.assign(values.size(), ends_with(p->name, "bias") ? 0.0f : 1.0f);
     }
     p->from_row_major(values.data(), p->values());
   }

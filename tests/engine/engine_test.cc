@@ -85,6 +85,23 @@ TEST_F(EngineTest, LogprobsEqualTheTrainersToTheBit) {
   }
 }
 
+// Pages laid out for another width of values, or as a latent cache, hold something else than this model would read.
+TEST_F(EngineTest, BatchesWithAnotherLayoutAreRefused) {
+  KvCache cache(model_->kv_layout(DType::F16, 32));
+  TrainBatch batch = make_train_batch(cache, {random_tokens(9, 61, 1)}, {3});
+  EXPECT_TRUE(check_batch(*model_, batch.batch).ok());
+  const KvLayout right = batch.batch.kv;
+  batch.batch.kv.value_dim = right.head_dim;
+  EXPECT_TRUE(check_batch(*model_, batch.batch).ok()) << "the same width, said aloud";
+  batch.batch.kv.value_dim = right.head_dim + 1;
+  EXPECT_FALSE(check_batch(*model_, batch.batch).ok());
+  batch.batch.kv = right;
+  batch.batch.kv.latent = true;
+  const Status status = check_batch(*model_, batch.batch);
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.message().find("layout is another model's"), std::string::npos) << status.message();
+}
+
 TEST_F(EngineTest, CancelFreesPagesAtOnceAndIsReported) {
   Engine engine(*model_, pool_, *kernels_, {});
   Request r = request(1);

@@ -23,7 +23,7 @@ TEST(Refusals, SettingsThatWouldBeComputedWrong) {
       {"layer_types", {"sliding_attention"}},
       {"partial_rotary_factor", 0.5},
       {"rope_scaling", {{"factor", 4}}},
-      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}}},
+      {"rope_scaling", {{"rope_type", "dynamic"}, {"factor", 4}}},
       {"rope_scaling", {{"rope_type", "longrope"}}},
       {"rope_parameters", {{"full_attention", {{"rope_theta", 1e4}}}}},
       {"rope_parameters", {{"rope_type", "default"}, {"partial_rotary_factor", 0.25}}},
@@ -99,7 +99,7 @@ TEST(Refusals, GgufKeysThatWouldBeComputedWrong) {
   const std::pair<const char*, MetaValue> wrong[] = {
       {"rope.dimension_count", int64_t{4}}, {"attention.value_length", int64_t{4}},
       {"expert_count", int64_t{8}},         {"attention.sliding_window", int64_t{16}},
-      {"rope.scaling.type", int64_t{1}},    {"rope.scaling.type", std::string("yarn")},
+      {"rope.scaling.type", int64_t{1}},    {"rope.scaling.type", std::string("longrope")},
       {"rope.scaling.factor", 4.0},         {"rope.scale_linear", 4.0},
   };
   for (const auto& [key, value] : wrong) {

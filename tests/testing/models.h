@@ -77,6 +77,7 @@ struct Way {
   bool tape = false;   // forces one pass over the whole prompt
   bool recompute = false;
   int page_size = 64;
+  int64_t rope_offset = 0;
 };
 
 inline std::string describe(const Way& w) {
@@ -111,6 +112,7 @@ inline std::vector<float> logits_by(Model& model, DType cache_type, const std::v
   while (subject.done < total) {
     ForwardBatch b;
     b.kv = cache.layout();
+    b.rope_offset = way.rope_offset;
     b.seq_offsets = {0};
     const int64_t begin = subject.done;
     for (Run& r : runs) {

@@ -67,8 +67,11 @@ RAISON_INLINE VI bits(V a) { return {_mm512_castps_si512(a.z)}; }
 RAISON_INLINE V from_bits(VI a) { return {_mm512_castsi512_ps(a.z)}; }
 RAISON_INLINE VI set1_i(int32_t x) { return {_mm512_set1_epi32(x)}; }
 RAISON_INLINE VI add_i(VI a, VI b) { return {_mm512_add_epi32(a.z, b.z)}; }
+RAISON_INLINE VI sub_i(VI a, VI b) { return {_mm512_sub_epi32(a.z, b.z)}; }
+RAISON_INLINE VI mul_i(VI a, VI b) { return {_mm512_mullo_epi32(a.z, b.z)}; }
 RAISON_INLINE VI and_i(VI a, VI b) { return {_mm512_and_si512(a.z, b.z)}; }
 RAISON_INLINE VI or_i(VI a, VI b) { return {_mm512_or_si512(a.z, b.z)}; }
+RAISON_INLINE VI xor_i(VI a, VI b) { return {_mm512_xor_si512(a.z, b.z)}; }
 template <int N>
 RAISON_INLINE VI shl_i(VI a) {
   return {_mm512_slli_epi32(a.z, N)};
@@ -78,6 +81,10 @@ RAISON_INLINE VI shr_i(VI a) {  // logical
   return {_mm512_srli_epi32(a.z, N)};
 }
 RAISON_INLINE VI load_i(const void* p) { return {_mm512_loadu_si512(p)}; }
+RAISON_INLINE void store_i(void* p, VI a) { _mm512_storeu_si512(p, a.z); }
+// Each of the 64 bytes on its own.
+RAISON_INLINE VI add_b(VI a, VI b) { return {_mm512_add_epi8(a.z, b.z)}; }
+RAISON_INLINE VI sub_b(VI a, VI b) { return {_mm512_sub_epi8(a.z, b.z)}; }
 // Halves: the low and high eight lanes.
 RAISON_INLINE __m256i low_i(__m512i z) { return _mm512_castsi512_si256(z); }
 RAISON_INLINE __m256i high_i(__m512i z) { return _mm512_extracti64x4_epi64(z, 1); }
@@ -106,6 +113,26 @@ RAISON_INLINE __m512i widen_u16(__m256i h) {
 RAISON_INLINE __m256i narrow_u16(__m512i z) {  // lanes are below 65536
   return _mm256_permute4x64_epi64(_mm256_packus_epi32(low_i(z), high_i(z)), 0xD8);
 }
+RAISON_INLINE VI shr_i(VI a, int n) {  // logical
+  const __m128i count = _mm_cvtsi32_si128(n);
+  return {join_i(_mm256_srl_epi32(low_i(a.z), count), _mm256_srl_epi32(high_i(a.z), count))};
+}
+RAISON_INLINE VI load_u8(const uint8_t* p) {  // 16 bytes
+  const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return {join_i(_mm256_cvtepu8_epi32(b), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(b, b)))};
+}
+RAISON_INLINE VI gather_i(const uint32_t* table, VI index) {
+  const auto* t = reinterpret_cast<const int*>(table);
+  return {join_i(_mm256_i32gather_epi32(t, low_i(index.z), 4), _mm256_i32gather_epi32(t, high_i(index.z), 4))};
+}
+RAISON_INLINE VI lookup_b(const int8_t* table, VI index) {  // indices are below 16
+  const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
+  return {join_i(_mm256_shuffle_epi8(t, low_i(index.z)), _mm256_shuffle_epi8(t, high_i(index.z)))};
+}
+// Each of the 32 pairs of int16: a0 * b0 + a1 * b1.
+RAISON_INLINE VI dot2_i(VI a, VI b) {
+  return {join_i(_mm256_madd_epi16(low_i(a.z), low_i(b.z)), _mm256_madd_epi16(high_i(a.z), high_i(b.z)))};
+}
 #else
 template <int N>
 RAISON_INLINE VI sar_i(VI a) {  // arithmetic
@@ -117,6 +144,17 @@ RAISON_INLINE __m512 cvt_f16(__m256i h) { return _mm512_cvtph_ps(h); }
 RAISON_INLINE __m256i round_f16(__m512 z) { return _mm512_cvtps_ph(z, _MM_FROUND_TO_NEAREST_INT); }
 RAISON_INLINE __m512i widen_u16(__m256i h) { return _mm512_cvtepu16_epi32(h); }
 RAISON_INLINE __m256i narrow_u16(__m512i z) { return _mm512_cvtepi32_epi16(z); }
+RAISON_INLINE VI shr_i(VI a, int n) { return {_mm512_srl_epi32(a.z, _mm_cvtsi32_si128(n))}; }  // logical
+RAISON_INLINE VI load_u8(const uint8_t* p) {                                                   // 16 bytes
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+RAISON_INLINE VI gather_i(const uint32_t* table, VI index) { return {_mm512_i32gather_epi32(index.z, table, 4)}; }
+RAISON_INLINE VI lookup_b(const int8_t* table, VI index) {  // indices are below 16
+  const __m512i t = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
+  return {_mm512_shuffle_epi8(t, index.z)};
+}
+// Each of the 32 pairs of int16: a0 * b0 + a1 * b1.
+RAISON_INLINE VI dot2_i(VI a, VI b) { return {_mm512_madd_epi16(a.z, b.z)}; }
 #endif
 RAISON_INLINE void store_i8(int8_t* p, VI a) {  // lanes are within [-128, 127]
   const __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(low_i(a.z), high_i(a.z)), 0xD8);
@@ -131,6 +169,8 @@ RAISON_INLINE V abs(V a) {
 
 // 16-bit floats. Stores give the bits of tensor/dtype.h's *_saturate functions.
 RAISON_INLINE V load_f16(const uint16_t* p) { return {cvt_f16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+// The f16 in each lane's low half. The high half: shr_i<16> first.
+RAISON_INLINE V low_f16(VI a) { return {cvt_f16(narrow_u16(and_i(a, set1_i(0xFFFF)).z))}; }
 RAISON_INLINE V load_bf16(const uint16_t* p) {
   return from_bits(shl_i<16>({widen_u16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}));
 }

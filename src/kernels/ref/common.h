@@ -29,8 +29,8 @@ struct Tree16 {
   }
 };
 
-// One weight, dequantised.
-float weight_at(const PackedView& w, int64_t n, int64_t k);
+// matmul of a block type (quants.cc).
+void matmul_blocks(Exec&, const PackedView&, const float*, int64_t, int64_t, float*, int64_t);
 
 void matmul(Exec&, const PackedView&, const float*, int64_t, int64_t, float*, int64_t);
 void matmul_dx(Exec&, const PackedView&, const float*, int64_t, int64_t, float*, int64_t);

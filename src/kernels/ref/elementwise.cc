@@ -121,6 +121,26 @@ void softmax_backward(Exec& exec, const float* y, const float* dy, int64_t rows,
   });
 }
 
+void scatter_rows(Exec& exec, const float* x, const int32_t* rows, const float* w, int64_t n, int64_t dim, float* y) {
+  parallel(exec, n, [&](int64_t r, int) {
+    float* out = y + rows[r] * dim;
+    for (int64_t i = 0; i < dim; ++i) out[i] = std::fma(w[r], x[r * dim + i], out[i]);
+  });
+}
+
+void scatter_rows_backward(Exec& exec, const float* x, const int32_t* rows, const float* w, int64_t n, int64_t dim,
+                           const float* dy, float* dx, float* dw) {
+  parallel(exec, n, [&](int64_t r, int) {
+    const float* g = dy + rows[r] * dim;
+    Tree16 t;
+    for (int64_t i = 0; i < dim; ++i) {
+      dx[r * dim + i] = w[r] * g[i];
+      t.fma(i, g[i], x[r * dim + i]);
+    }
+    dw[r] = t.sum();
+  });
+}
+
 void logprob_rows(Exec& exec, const float* logits, int64_t ld, int64_t rows, int64_t vocab, const int32_t* targets,
                   float temperature, float* logprob, float* max_out, float* sum_out) {
   parallel(exec, rows, [&](int64_t r, int) {
@@ -199,6 +219,8 @@ const KernelTable kTable = {
     .bias_backward = bias_backward,
     .softmax = softmax,
     .softmax_backward = softmax_backward,
+    .scatter_rows = scatter_rows,
+    .scatter_rows_backward = scatter_rows_backward,
     .kv_append = kv_append,
     .attention = attention,
     .attention_backward = attention_backward,

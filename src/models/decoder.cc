@@ -1,0 +1,41 @@
+#include "models/decoder.h"
+
+namespace raison {
+
+Tensor Decoder::forward(Context& ctx, const ForwardBatch& batch) {
+  // Held by the records of the tape, so they live as long as the backward needs them.
+  const auto row_pages = std::make_shared<std::vector<uint8_t* const*>>(batch.row_pages());
+  const RopeRows angles = rope_.rows(batch.positions, batch.rope_offset);
+  if (ctx.tape) ctx.tape->record([row_pages](Context&) {});
+  Tensor x = embedding(ctx, *embedding_, batch.tokens);  // [T, hidden]
+  for (int64_t l = 0; l < info_.layers; ++l)
+    x = checkpoint(ctx, x, [this, &batch, row_pages, angles, l](Context& c, const Tensor& in) {
+      return block(c, l, in, batch, *row_pages, angles);
+    });
+  if (static_cast<int64_t>(batch.output_rows.size()) != batch.rows()) x = select_rows(ctx, x, batch.output_rows);
+  return final_norm_(ctx, x);  // [R, hidden]
+}
+
+Status Decoder::load_embedding(ParameterLoader& loader) {
+  RAISON_ASSIGN(embedding_, loader.matrix(store_, "model.embed_tokens.weight", "token_embd.weight", info_.vocab, info_.hidden));
+  return {};
+}
+
+Status Decoder::load_head(ParameterLoader& loader, double norm_eps, std::vector<std::string> known) {
+  RAISON_RETURN_IF_ERROR(load_norm(loader, store_, "model.norm", "output_norm", info_.hidden, norm_eps, &final_norm_));
+  head_ = embedding_;
+  if (info_.tied_embeddings) {
+    known.emplace_back("lm_head.weight");  // the embedding once more
+  } else {
+    RAISON_ASSIGN(head_, loader.matrix(store_, "lm_head.weight", "output.weight", info_.vocab, info_.hidden));
+  }
+  RAISON_RETURN_IF_ERROR(loader.finish(known));
+  memory_ = loader.memory();
+  return describe_weights(loader, store_, &info_);
+}
+
+const char* torch_dtype_name(DType type) {
+  return type == DType::BF16 ? "bfloat16" : type == DType::F16 ? "float16" : "float32";
+}
+
+}  // namespace raison

@@ -1,0 +1,37 @@
+// Qwen3 (Yang et al. 2025, arXiv:2505.09388; R1-0528-Qwen3-8B): each head's q and k are normed before they are rotated.
+#include "models/architecture.h"
+#include "models/gqa_decoder.h"
+
+namespace raison {
+namespace {
+struct Qwen3 {
+  static constexpr const char* kName = "qwen3";
+  static std::vector<std::string> model_types() { return {"qwen3"}; }
+  static void complete(GqaConfig* c) {
+    c->model_type = "qwen3";
+    c->hf_class = "Qwen3ForCausalLM";
+    c->qk_norm = true;
+  }
+  static Result<GqaConfig> from_hf(const nlohmann::json& json, const std::string& where) {
+    RAISON_ASSIGN(GqaConfig c, gqa_from_hf(json, where));
+    complete(&c);
+    RAISON_ASSIGN(c.qkv_bias, ConfigReader(json, where).boolean_or("attention_bias", false));
+    c.o_bias = c.qkv_bias;
+    return c;
+  }
+  static Result<GqaConfig> from_gguf(const GgufFile& file) {
+    RAISON_ASSIGN(GqaConfig c, gqa_from_gguf(file, kName));
+    complete(&c);
+    if (c.feed_forward < 1) return error("{}: key qwen3.feed_forward_length is missing", file.path());
+    return c;
+  }
+  static ModelInfo info(const GqaConfig& c) { return gqa_info(c); }
+  static Result<std::unique_ptr<Model>> build(const GqaConfig& c, ParameterLoader& loader) {
+    return build_gqa_decoder(c, loader);
+  }
+};
+}  // namespace
+
+Architecture qwen3_architecture() { return architecture_of<Qwen3>(); }
+
+}  // namespace raison

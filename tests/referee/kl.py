@@ -1,0 +1,132 @@
+"""raison and llama.cpp against raison's exact forward pass over the same files."""
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+
+from common import BUILD, RAISON, ROOT, raison_logits, write_safetensors
+from llama_cpp import LlamaCpp
+
+SEQUENCES, LENGTH, VOCAB = 16, 256, 512
+COMMON = {"vocab_size": VOCAB, "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 4, "hidden_act": "silu",
+          "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "tie_word_embeddings": False, "torch_dtype": "bfloat16"}
+GQA = {"num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64, "rope_theta": 10000.0}
+CONFIGS = {
+    "llama": {**COMMON, **GQA, "model_type": "llama", "architectures": ["LlamaForCausalLM"], "rms_norm_eps": 1e-5},
+    "qwen2": {**COMMON, **GQA, "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]},
+    "qwen3": {**COMMON, **GQA, "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "head_dim": 128},
+    "deepseek2": {**COMMON, "model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"], "rope_theta": 10000.0,
+                  "num_attention_heads": 8, "num_key_value_heads": 8, "q_lora_rank": 256, "kv_lora_rank": 512,
+                  "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128, "n_routed_experts": 16,
+                  "num_experts_per_tok": 4, "n_shared_experts": 1, "moe_intermediate_size": 256, "first_k_dense_replace": 1,
+                  "n_group": 4, "topk_group": 2, "norm_topk_prob": True, "routed_scaling_factor": 2.5,
+                  "scoring_func": "sigmoid", "topk_method": "noaux_tc"},
+}
+
+
+def make(name, tokenizer_from):
+    c, rng, t = CONFIGS[name], np.random.default_rng(7), {}
+    h, ff = c["hidden_size"], c["intermediate_size"]
+
+    def matrix(key, rows, cols, gain=1.0):
+        t[key + ".weight"] = rng.normal(0, gain / np.sqrt(cols), (rows, cols)).astype(np.float32)
+
+    def norm(key, n):
+        t[key + ".weight"] = rng.normal(1, 0.1, n).astype(np.float32)
+
+    def mlp(key, width):
+        matrix(key + ".gate_proj", width, h)
+        matrix(key + ".up_proj", width, h)
+        matrix(key + ".down_proj", h, width)
+
+    t["model.embed_tokens.weight"] = rng.normal(0, 1, (VOCAB, h)).astype(np.float32)
+    for l in range(c["num_hidden_layers"]):
+        p = f"model.layers.{l}."
+        norm(p + "input_layernorm", h)
+        norm(p + "post_attention_layernorm", h)
+        a = p + "self_attn."
+        if name == "deepseek2":
+            heads, nope, rope, v = c["num_attention_heads"], c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"]
+            matrix(a + "q_a_proj", c["q_lora_rank"], h)
+            norm(a + "q_a_layernorm", c["q_lora_rank"])
+            matrix(a + "q_b_proj", heads * (nope + rope), c["q_lora_rank"])
+            matrix(a + "kv_a_proj_with_mqa", c["kv_lora_rank"] + rope, h)
+            norm(a + "kv_a_layernorm", c["kv_lora_rank"])
+            matrix(a + "kv_b_proj", heads * (nope + v), c["kv_lora_rank"])
+            matrix(a + "o_proj", h, heads * v)
+        else:
+            heads, kv, d = c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
+            for key, rows in (("q_proj", heads * d), ("k_proj", kv * d), ("v_proj", kv * d)):
+                matrix(a + key, rows, h)
+                if name == "qwen2":
+                    t[a + key + ".bias"] = rng.normal(0, 0.3, rows).astype(np.float32)
+            matrix(a + "o_proj", h, heads * d)
+            if name == "qwen3":
+                norm(a + "q_norm", d)
+                norm(a + "k_norm", d)
+        if name == "deepseek2" and l >= c["first_k_dense_replace"]:
+            m = p + "mlp."
+            matrix(m + "gate", c["n_routed_experts"], h)
+            t[m + "gate.e_score_correction_bias"] = rng.normal(0, 0.1, c["n_routed_experts"]).astype(np.float32)
+            for e in range(c["n_routed_experts"]):
+                mlp(f"{m}experts.{e}", c["moe_intermediate_size"])
+            mlp(m + "shared_experts", c["moe_intermediate_size"] * c["n_shared_experts"])
+        else:
+            mlp(p + "mlp", ff)
+    norm("model.norm", h)
+    matrix("lm_head", VOCAB, h, 2.0)
+    folder = BUILD / "models" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+        if (tokenizer_from / file).exists():
+            shutil.copy(tokenizer_from / file, folder / file)
+    (folder / "config.json").write_text(json.dumps(c, indent=1))
+    write_safetensors(folder / "model.safetensors", t)
+    return folder
+
+
+def log_softmax(z):
+    z = z.astype(np.float64)
+    z = z - z.max(axis=-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+
+
+def compare(name, kind, file, sequences):
+    llama = LlamaCpp(BUILD / "node_modules/@node-llama-cpp/linux-x64/bins/linux-x64", file, LENGTH)
+    kl = {"raison": [], "llama.cpp": []}
+    top, delta, best = [], [], []
+    for tokens in sequences:
+        exact = log_softmax(raison_logits(file, tokens, "--exact"))
+        ours, theirs = log_softmax(raison_logits(file, tokens)), log_softmax(llama.logits(tokens))
+        for engine, logp in (("raison", ours), ("llama.cpp", theirs)):
+            kl[engine].append((np.exp(exact) * (exact - logp)).sum(axis=-1))
+        top.append(ours.argmax(-1) == theirs.argmax(-1))
+        nexts = np.asarray(tokens[1:])
+        rows = np.arange(len(nexts))
+        delta.append(np.abs(ours[rows, nexts] - theirs[rows, nexts]))
+    a, b = (np.concatenate(kl[k]).mean() for k in ("raison", "llama.cpp"))
+    print(f"{name:10} {kind:7} positions {SEQUENCES * LENGTH}  KL(exact||raison) {a:.3e}  KL(exact||llama.cpp) {b:.3e}  "
+          f"ratio {a / b:.3f}  top-1 equal {np.concatenate(top).mean():.4f}  mean |dlogprob| {np.concatenate(delta).mean():.2e}")
+    for warning in llama.warnings:
+        print("   llama.cpp says:", warning.strip())
+    llama.close()
+
+
+def main():
+    shared = pathlib.Path(__import__("os").environ.get("RAISON_SHARED", ROOT.parent / "shared"))
+    rng = np.random.default_rng(3)
+    sequences = [rng.integers(8, VOCAB, LENGTH).tolist() for _ in range(SEQUENCES)]
+    for name in sys.argv[1:] or CONFIGS:
+        folder = make(name, shared / "goldens" / "qwen2")
+        for kind in ("F32", "Q8_0", "Q4_K_M"):
+            file = BUILD / "models" / f"{name}-{kind}.gguf"
+            subprocess.run([RAISON, "quantize", str(folder), str(file), "--type", kind, "--force"], check=True,
+                           stdout=subprocess.DEVNULL)
+            compare(name, kind, file, sequences)
+
+
+main()
