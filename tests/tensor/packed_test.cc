@@ -35,7 +35,7 @@ TEST(PackedWeight, RefusesTypesAndSizes) {
   }
   for (int64_t cols : {32, 255, 384}) expect_refused(DType::Q4_K, 2, cols, "multiple of 256");
   const float zeros[256] = {};
-  EXPECT_FALSE(PackedWeight::pack_f32(DType::Q4_K, 1, 256, zeros).ok());  // nobody quantises to it
+  EXPECT_FALSE(PackedWeight::pack_f32(DType::IQ2_XS, 1, 256, zeros).ok());  // nobody quantises to it
   EXPECT_FALSE(PackedWeight::pack(DType::F8_E4M3, 1, 4, reinterpret_cast<const uint8_t*>(zeros)).ok());  // no scales
   for (int64_t cols : {1, 31, 33, 48}) expect_refused(DType::Q8_0, 2, cols, "multiple of 32");
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)                   // they stop at such a request
