@@ -156,6 +156,11 @@ Status BpeModel::encode_uncached(std::string_view word, std::vector<TokenId>& ou
 }
 
 Status BpeModel::encode(std::string_view word, std::vector<TokenId>& out) const {
+  // Digits and punctuation: a byte alone merges with nothing.
+  if (word.size() == 1 && options_.byte_level && byte_ids_[static_cast<uint8_t>(word[0])] >= 0) {
+    out.push_back(byte_ids_[static_cast<uint8_t>(word[0])]);
+    return {};
+  }
   if (word.size() > kCachedBytes) return encode_uncached(word, out);
   CacheShard& shard = (*cache_)[mix(std::hash<std::string_view>{}(word)) % kShards];
   {

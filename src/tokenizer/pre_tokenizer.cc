@@ -39,16 +39,48 @@ Result<std::vector<const json*>> flatten(const json& root, const char* list, con
   return flat;
 }
 
-Status unicode_normalize(std::string& text, int options) {
-  bool ascii = true;
-  for (char c : text) ascii = ascii && static_cast<signed char>(c) >= 0;
-  if (ascii) return {};
-  utf8proc_uint8_t* out = nullptr;
+Status normalize_all(std::string_view text, int options, std::string& out) {
+  utf8proc_uint8_t* mapped = nullptr;
   const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                 static_cast<utf8proc_ssize_t>(text.size()), &out, static_cast<utf8proc_option_t>(options));
+                                 static_cast<utf8proc_ssize_t>(text.size()), &mapped, static_cast<utf8proc_option_t>(options));
   if (size < 0) return error("Unicode normalisation failed: {}", utf8proc_errmsg(size));
-  text.assign(reinterpret_cast<const char*>(out), static_cast<size_t>(size));
-  std::free(out);
+  out.append(reinterpret_cast<const char*>(mapped), static_cast<size_t>(size));
+  std::free(mapped);
+  return {};
+}
+
+// Blocks in which every code point is a starter that composition leaves alone (NFC_Quick_Check = Yes), so that a text of
+// nothing else is in NFC already: most of what is ever encoded.
+bool never_changes(char32_t c) {
+  return c < 0x300 || (c >= 0x400 && c <= 0x482) || (c >= 0x2010 && c <= 0x205F) || (c >= 0x3001 && c <= 0x3029) ||
+         (c >= 0x3041 && c <= 0x3096) || (c >= 0x30A1 && c <= 0x30FE) || (c >= 0x4E00 && c <= 0x9FFF) ||
+         (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0xFF01 && c <= 0xFF60) || (c >= 0x1F300 && c <= 0x1FAFF);
+}
+
+// Compositions and decompositions leave ASCII alone, and nothing composes with an ASCII character that follows it: the text is
+// done in stretches, each from one ASCII character up to the next that comes after something else.
+Status unicode_normalize(std::string& text, int options) {
+  const auto is_ascii = [&](size_t i) { return static_cast<signed char>(text[i]) >= 0; };
+  const bool nfc = options == (UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+  std::string out;
+  size_t done = 0;  // text[0, done) is in `out`
+  for (size_t at = 0; at < text.size();) {
+    while (at < text.size() && is_ascii(at)) ++at;
+    if (at == text.size()) break;
+    const size_t begin = at > 0 ? at - 1 : 0;
+    bool same = nfc;
+    while (at < text.size() && !is_ascii(at)) {
+      const Utf8Step step = utf8_step(text, at);
+      same = same && never_changes(step.code);
+      at += step.length;
+    }
+    if (same) continue;
+    if (done == 0) out.reserve(text.size() + text.size() / 16);
+    out.append(text, done, begin - done);
+    RAISON_RETURN_IF_ERROR(normalize_all(std::string_view(text).substr(begin, at - begin), options, out));
+    done = at;
+  }
+  if (done > 0) text = out.append(text, done);
   return {};
 }
 

@@ -3,6 +3,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
+
 #include "tokenizer/utf8.h"
 
 namespace raison {
@@ -29,10 +31,40 @@ size_t class_end(std::string_view pattern, size_t at) {
   return std::string_view::npos;
 }
 
+bool compiles(const std::string& pattern) {
+  int code_error = 0;
+  PCRE2_SIZE offset = 0;
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP,
+                                   &code_error, &offset, nullptr);
+  pcre2_code_free(code);
+  return code != nullptr;
+}
+
+// The "\p{NAME}" or "\P{NAME}" at pattern[at], whose length goes to `length`; "" if there is none. A script's name alone means
+// Script to Oniguruma, and Script_Extensions to PCRE2 (to which the ideographic comma is Han).
+std::string translate_property(std::string_view pattern, size_t at, size_t* length) {
+  if (pattern.size() < at + 4 || pattern[at] != '\\' || (pattern[at + 1] | 0x20) != 'p' || pattern[at + 2] != '{') return "";
+  const size_t close = pattern.find('}', at);
+  if (close == std::string_view::npos) return "";
+  std::string_view name = pattern.substr(at + 3, close - at - 3);
+  *length = close + 1 - at;
+  const std::string_view negation = name.substr(0, 1) == "^" ? "^" : "";
+  name.remove_prefix(negation.size());
+  const bool is_name = name.size() > 2 && name.size() < 40 && std::all_of(name.begin(), name.end(), [](char c) {
+                         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+                       });
+  if (!is_name || !compiles(fmt::format("\\p{{sc:{}}}", name))) return std::string(pattern.substr(at, *length));
+  return fmt::format("\\{}{{{}sc:{}}}", pattern[at + 1], negation, name);
+}
+
 std::string translate_class_body(std::string_view body) {
   std::string out;
   for (size_t i = 0; i < body.size(); ++i) {
-    if (body[i] == '\\' && i + 1 < body.size()) {
+    size_t length = 0;
+    if (const std::string property = translate_property(body, i, &length); !property.empty()) {
+      out += property;
+      i += length - 1;
+    } else if (body[i] == '\\' && i + 1 < body.size()) {
       const char c = body[++i];
       if (c == 's') {
         out += kSpaceSet;
@@ -50,12 +82,42 @@ std::string translate_class_body(std::string_view body) {
   return out;
 }
 
-// "[A&&[^B]]" has no like in PCRE2 10: it becomes "(?:(?![B])[A])"; "[A&&[B]]" becomes "(?:(?=[B])[A])".
+// For a class that lists general categories alone ("\p{Lu}\p{M}"), the list of all the others; "" for any other class. The
+// categories part the code points among them.
+std::string other_categories(std::string_view body) {
+  static const std::string_view all[] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl",
+                                         "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc",
+                                         "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"};
+  bool listed[std::size(all)] = {};
+  for (size_t at = 0; at < body.size();) {
+    const size_t close = body.find('}', at);
+    if (body.substr(at, 3) != "\\p{" || close == std::string_view::npos) return "";
+    const std::string_view name = body.substr(at + 3, close - at - 3);
+    bool known = false;
+    for (size_t k = 0; k < std::size(all); ++k) {
+      const bool named = !name.empty() && (name == all[k] || name == all[k].substr(0, 1));
+      listed[k] = listed[k] || named;
+      known = known || named;
+    }
+    if (!known) return "";
+    at = close + 1;
+  }
+  std::string out;
+  for (size_t k = 0; k < std::size(all); ++k) {
+    if (!listed[k]) out += fmt::format("\\p{{{}}}", all[k]);
+  }
+  return out;
+}
+
+// "[A&&[^B]]" has no like in PCRE2 10. Where A is made of categories it becomes "[^CB]", C being all other categories: a plain
+// class, whose repetition needs no stack. Else "(?:(?![B])[A])"; and "[A&&[B]]" becomes "(?:(?=[B])[A])".
 std::string translate_class(std::string_view text) {
   const size_t both = text.find("&&[");
   if (both != std::string_view::npos && class_end(text, both + 2) == text.size() - 1) {
     const std::string_view left = text.substr(1, both - 1), right = text.substr(both + 3, text.size() - both - 5);
     const bool negated = !right.empty() && right[0] == '^';
+    const std::string others = negated && !left.empty() ? other_categories(left) : "";
+    if (!others.empty()) return fmt::format("[^{}{}]", others, translate_class_body(right.substr(1)));
     return fmt::format("(?:({}[{}])[{}])", negated ? "?!" : "?=", translate_class_body(negated ? right.substr(1) : right),
                        translate_class_body(left));
   }
@@ -91,7 +153,11 @@ std::string translate_oniguruma(std::string_view pattern) {
   std::string out;
   for (size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
+    size_t length = 0;
+    if (const std::string property = translate_property(pattern, i, &length); !property.empty()) {
+      out += property;
+      i += length - 1;
+    } else if (c == '\\' && i + 1 < pattern.size()) {
       const char next = pattern[++i];
       if (next == 's') {
         out.append("[").append(kSpaceSet).append("]");
@@ -126,8 +192,9 @@ Result<std::shared_ptr<const Regex>> Regex::compile(const std::string& pattern, 
     return error("{}: regex \"{}\": {} (at byte {} of its PCRE2 form)", where, pattern.substr(0, 80), pcre2_message(code_error),
                  offset);
   }
-  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where there is no JIT, pcre2_match interprets
-  return std::shared_ptr<const Regex>(new Regex(pattern, code));
+  // Where there is no JIT, pcre2_match interprets.
+  const bool jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
+  return std::shared_ptr<const Regex>(new Regex(pattern, code, jit));
 }
 
 Regex::~Regex() { pcre2_code_free(static_cast<pcre2_code*>(code_)); }
@@ -140,7 +207,9 @@ Status Regex::find_all(std::string_view text, std::vector<std::pair<size_t, size
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.empty() ? &kEmpty : text.data());
   const PCRE2_SIZE* span = pcre2_get_ovector_pointer(limits.data);
   for (size_t at = 0; at <= text.size();) {
-    const int rc = pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, limits.data, limits.context);
+    // The same match, but pcre2_match looks for the machine code each time and checks its arguments.
+    const int rc = jit_ ? pcre2_jit_match(code, subject, text.size(), at, 0, limits.data, limits.context)
+                        : pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, limits.data, limits.context);
     if (rc == PCRE2_ERROR_NOMATCH) break;
     if (rc < 0) {
       return error("regex \"{}\" failed on a text of {} bytes: {}; split the text", pattern_.substr(0, 80), text.size(),

@@ -13,8 +13,8 @@ namespace raison {
 
 class Regex {
  public:
-  // `pattern` is in the dialect of tokenizer.json (Oniguruma): \s, \S, \w and class intersections are brought into
-  // PCRE2's. Errors are one line: "WHERE: regex ...: reason".
+  // `pattern` is in the dialect of tokenizer.json (Oniguruma): \s, \S, \w, names of scripts and class
+  // intersections are brought into PCRE2's. Errors are one line: "WHERE: regex ...: reason".
   static Result<std::shared_ptr<const Regex>> compile(const std::string& pattern, const std::string& where);
   ~Regex();
   Regex(const Regex&) = delete;
@@ -26,9 +26,10 @@ class Regex {
   const std::string& pattern() const { return pattern_; }
 
  private:
-  Regex(std::string pattern, void* code) : pattern_(std::move(pattern)), code_(code) {}
+  Regex(std::string pattern, void* code, bool jit) : pattern_(std::move(pattern)), code_(code), jit_(jit) {}
   std::string pattern_;
   void* code_;  // pcre2_code
+  bool jit_;    // compiled to machine code
 };
 
 // Exposed for tests: the pattern as PCRE2 gets it.

@@ -1,6 +1,12 @@
 // Ids and texts against Hugging Face's tokenizers (goldens/tokenizers) and llama.cpp's vocabulary tests.
-#include <chrono>
+#include <gtest/gtest.h>
 
+#include <cctype>
+#include <cstdio>
+#include <ctime>
+
+#include "io/gguf.h"
+#include "io/gguf_writer.h"
 #include "tokenizer/helpers.h"
 #include "tokenizer/utf8.h"
 
@@ -24,12 +30,11 @@ Ids must_encode(const Tokenizer& tokenizer, const std::string& text, bool specia
   return ids.ok() ? *ids : Ids{};
 }
 
-class TokenizerGolden : public ::testing::TestWithParam<const char*> {
+class TokenizerGolden : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     goldens_ = raison::testing::shared_dir() + "/goldens/tokenizers/";
-    if (!exists(goldens_ + std::string(GetParam()) + ".jsonl"))
-      GTEST_SKIP() << raison::testing::missing(goldens_ + std::string(GetParam()) + ".jsonl");
+    if (!exists(goldens_ + GetParam() + ".jsonl")) GTEST_SKIP() << raison::testing::missing(goldens_ + GetParam() + ".jsonl");
   }
   std::string goldens_;
 };
@@ -100,16 +105,91 @@ TEST_P(TokenizerGolden, Streaming) {
     EXPECT_EQ((*tokenizer)->decode(ids), c["decoded"].get<std::string>());
     ++cases;
   }
-  EXPECT_EQ(cases, 24u);
+  EXPECT_GT(cases, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden,
-                         ::testing::Values("deepseek-r1", "deepseek-v3", "qwen2", "qwen3", "llama3", "r1-distill-qwen"),
-                         [](const auto& param) {
-                           std::string name = param.param;
-                           for (char& c : name) c = c == '-' ? '_' : c;
-                           return name;
-                         });
+// The metadata that llama.cpp's converter writes for a tokenizer.json: `as_converted` also takes every "<|...|>" for a control
+// token, whatever the file says, as it does.
+Metadata converted(const json& root, const std::vector<TokenId>& bos, bool as_converted) {
+  std::vector<std::string> tokens, merges;
+  std::vector<int64_t> types;
+  const auto put = [&](size_t id, const std::string& token, int64_t type) {
+    if (id >= tokens.size()) {
+      tokens.resize(id + 1);
+      types.resize(id + 1, 5);
+    }
+    tokens[id] = token;
+    types[id] = type;
+  };
+  for (const auto& [token, id] : root["model"]["vocab"].items()) put(id, token, 1);
+  for (const json& token : root["added_tokens"]) {
+    const std::string text = token["content"];
+    const auto framed = [&](const std::string& open, const std::string& close) {
+      return text.rfind(open, 0) == 0 && text.size() > close.size() &&
+             text.compare(text.size() - close.size(), close.size(), close) == 0;
+    };
+    const bool special = token["special"] || (as_converted && (framed("<|", "|>") || framed("<｜", "｜>")));
+    put(token["id"], text, special ? 3 : 4);
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = types[i] == 5 ? fmt::format("[PAD{}]", i) : tokens[i];
+  for (const json& merge : root["model"]["merges"]) {
+    merges.push_back(merge.is_string() ? merge.get<std::string>()
+                                       : merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+  }
+  const std::string split = root["pre_tokenizer"].dump();
+  const bool threes = split.find("\\\\p{N}{1,3}|") != std::string::npos;
+  const char* pre = split.find("\"\\\\p{N}{1,3}\"") != std::string::npos ? "deepseek-v3"
+                    : threes                                             ? "llama-bpe"
+                    : bos.empty()                                        ? "qwen2"
+                                                                         : "deepseek-r1-qwen";
+  Metadata out;
+  out.set("general.architecture", std::string("llama"));
+  out.set("tokenizer.ggml.model", std::string("gpt2"));
+  out.set("tokenizer.ggml.pre", std::string(pre));
+  out.set("tokenizer.ggml.tokens", std::move(tokens));
+  out.set("tokenizer.ggml.token_type", std::move(types));
+  out.set("tokenizer.ggml.merges", std::move(merges));
+  if (!bos.empty()) out.set("tokenizer.ggml.bos_token_id", static_cast<int64_t>(bos[0]));
+  out.set("tokenizer.ggml.add_bos_token", !bos.empty());
+  return out;
+}
+
+TEST_P(TokenizerGolden, GgufFilesGiveTheSameIds) {
+  const std::string name = GetParam(), path = ::testing::TempDir() + name + ".gguf";
+  const json root = json::parse(golden_tokenizer_json(name));
+  const auto bos = json::parse(slurp(goldens_ + name + ".meta.json"))["added_by_add_special_tokens"].get<Ids>();
+  for (const bool as_converted : {false, true}) {
+    const Status written = write_gguf(path, converted(root, bos, as_converted), {});
+    ASSERT_TRUE(written.ok()) << written.message();
+    const auto file = GgufFile::open(path);
+    ASSERT_TRUE(file.ok()) << file.message();
+    const auto tokenizer = Tokenizer::from_gguf((*file)->metadata(), path);
+    std::remove(path.c_str());
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.message();
+    if (!as_converted) {
+      check_texts(**tokenizer, goldens_ + name + ".jsonl");
+      continue;
+    }
+    for (const std::string& line : lines_of(goldens_ + name + ".jsonl")) {  // what is special differs, no id does
+      const json c = json::parse(line);
+      ASSERT_EQ(must_encode(**tokenizer, c["text"], true), c["ids_special"].get<Ids>()) << c["cat"] << ": " << c["text"];
+      ASSERT_EQ((*tokenizer)->decode(c["ids"].get<Ids>()), c["decoded"].get<std::string>()) << c["cat"];
+    }
+  }
+}
+
+// Whatever lies there when the tests are listed; without any, one that is skipped and says so.
+std::vector<std::string> golden_parameters() {
+  std::vector<std::string> names = golden_names();
+  if (names.empty()) names.emplace_back("none");
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden, ::testing::ValuesIn(golden_parameters()), [](const auto& param) {
+  std::string name = param.param;
+  for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
+  return name;
+});
 
 TEST(TokenizerGoldenFiles, DeepSeekR1AsPublishedAddsBosByItsConfig) {
   const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/deepseek-r1/";
@@ -122,21 +202,23 @@ TEST(TokenizerGoldenFiles, DeepSeekR1AsPublishedAddsBosByItsConfig) {
   check_texts(**tokenizer, raison::testing::shared_dir() + "/goldens/tokenizers/deepseek-r1.jsonl");
 }
 
-TEST(TokenizerGoldenFiles, SpeedSlow) {
+// CPU time, so that a busy machine does not fail it.
+TEST(TokenizerGoldenFiles, EncodesFiveMegabytesASecondSlow) {
   const std::string inputs = raison::testing::shared_dir() + "/refdata/tokenizers/goldens-kitoken/";
   if (!exists(inputs + "mixed_input.txt")) GTEST_SKIP() << raison::testing::missing(inputs + "mixed_input.txt");
-  auto tokenizer = golden_tokenizer("deepseek-r1");
-  ASSERT_TRUE(tokenizer.ok());
   std::string text = slurp(inputs + "small_input.txt");
   while (text.size() < 8'000'000) text += slurp(inputs + "small_input.txt") + slurp(inputs + "mixed_input.txt");
-  const auto start = std::chrono::steady_clock::now();
-  const Ids ids = must_encode(**tokenizer, text, false);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const double speed = static_cast<double>(text.size()) / 1e6 / seconds;
-  RecordProperty("MB_per_s", std::to_string(speed));
-  printf("deepseek-r1: %.1f MB/s, %.2f bytes a token\n", speed,
-         static_cast<double>(text.size()) / static_cast<double>(ids.size()));
-  EXPECT_GT(speed, 1.0);  // loose: machines under test are shared
+  for (const std::string& name : golden_names()) {
+    auto tokenizer = golden_tokenizer(name);
+    ASSERT_TRUE(tokenizer.ok());
+    const std::clock_t start = std::clock();
+    const Ids ids = must_encode(**tokenizer, text, false);
+    const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    const double speed = static_cast<double>(text.size()) / 1e6 / seconds;
+    printf("%s: %.1f MB/s, %.2f bytes a token\n", name.c_str(), speed,
+           static_cast<double>(text.size()) / static_cast<double>(ids.size()));
+    EXPECT_GT(speed, 5.0) << name;
+  }
 }
 
 // kitoken's own ids for larger texts.
@@ -189,10 +271,14 @@ void check_llama_cpp(const Tokenizer& tokenizer, const std::string& path) {
 }
 
 TEST(LlamaCppVocab, GgufFiles) {
-  const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/llama.cpp/ggml-vocab-";
-  if (!exists(folder + "llama-spm.gguf")) GTEST_SKIP() << raison::testing::missing(folder + "llama-spm.gguf");
-  for (const std::string name : {"llama-spm", "gpt-2", "deepseek-coder"}) {
-    const std::string path = folder + name + ".gguf";
+  const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/llama.cpp";
+  std::vector<std::string> files;
+  std::error_code absent;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, absent)) {
+    if (entry.path().extension() == ".gguf") files.push_back(entry.path().string());
+  }
+  if (files.empty()) GTEST_SKIP() << raison::testing::missing(folder + "/*.gguf");
+  for (const std::string& path : files) {
     auto tokenizer = Tokenizer::from_gguf(gguf_metadata(path), path);
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.message();
     check_llama_cpp(**tokenizer, path);

@@ -1,9 +1,10 @@
-// Shared by the tokenizer tests: files, gzip, and a small reader of GGUF metadata (so that these tests need no other room).
+// Shared by the tokenizer tests and bench: files, gzip, a small reader of GGUF metadata (so that these need no other room),
+// and the tokenizers that the goldens were made with.
 #pragma once
-#include <gtest/gtest.h>
-
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -110,26 +111,60 @@ inline Metadata gguf_metadata(const std::string& path) {
   return out;
 }
 
-// The tokenizer that goldens/tokenizers/NAME.* were made with, put together from the golden's skeleton and refdata.
+// The names of all goldens/tokenizers/NAME.meta.json, sorted.
+inline std::vector<std::string> golden_names() {
+  const std::string suffix = ".meta.json";
+  std::vector<std::string> names;
+  std::error_code missing;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(raison::testing::shared_dir() + "/goldens/tokenizers", missing)) {
+    const std::string file = entry.path().filename().string();
+    if (file.size() <= suffix.size() || file.compare(file.size() - suffix.size(), suffix.size(), suffix) != 0) continue;
+    names.push_back(file.substr(0, file.size() - suffix.size()));
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Puts the vocabulary and merges that lie in `folder` into `model`: of a tokenizer.json.gz, or as the two files of GPT-2's
+// kind. False if there are none.
+inline bool read_vocabulary(const std::string& folder, nlohmann::json& model) {
+  using nlohmann::json;
+  if (exists(folder + "/tokenizer.json.gz")) {
+    json full = json::parse(gunzip(folder + "/tokenizer.json.gz"));
+    model["vocab"] = std::move(full["model"]["vocab"]);
+    model["merges"] = std::move(full["model"]["merges"]);
+    return true;
+  }
+  for (const auto& [vocab, merges] : {std::pair{"/encoder.json", "/vocab.bpe"}, std::pair{"/vocab.json", "/merges.txt"}}) {
+    if (!exists(folder + vocab) || !exists(folder + merges)) continue;
+    model["vocab"] = json::parse(slurp(folder + vocab));
+    json list = json::array();
+    for (const std::string& line : lines_of(folder + merges)) {
+      if (line.rfind("#version", 0) != 0) list.push_back(line);
+    }
+    model["merges"] = std::move(list);
+    return true;
+  }
+  return false;
+}
+
+// The tokenizer.json that goldens/tokenizers/NAME.* were made with: the golden's skeleton with the vocabulary of refdata's
+// folder of that name or, where that holds none, of the one whose sizes are those the golden states.
 inline std::string golden_tokenizer_json(const std::string& name) {
   using nlohmann::json;
   const std::string shared = raison::testing::shared_dir(), refdata = shared + "/refdata/tokenizers/";
-  json root =
-      json::parse(slurp(shared + "/goldens/tokenizers/" + name + ".meta.json"))["tokenizer_json_without_vocab_and_merges"];
-  if (name == "llama3") {
-    root["model"]["vocab"] = json::parse(slurp(refdata + "llama3/encoder.json"));
-    json merges = json::array();
-    for (const std::string& line : lines_of(refdata + "llama3/vocab.bpe")) {
-      if (line.rfind("#version", 0) != 0) merges.push_back(line);
+  json meta = json::parse(slurp(shared + "/goldens/tokenizers/" + name + ".meta.json"));
+  json root = std::move(meta["tokenizer_json_without_vocab_and_merges"]);
+  json& model = root["model"];
+  if (read_vocabulary(refdata + name, model)) return root.dump();
+  for (const auto& folder : std::filesystem::directory_iterator(refdata)) {
+    if (read_vocabulary(folder.path().string(), model) && model["vocab"].size() == meta["vocab"].get<size_t>() &&
+        model["merges"].size() == meta["merges"].get<size_t>()) {
+      return root.dump();
     }
-    root["model"]["merges"] = merges;
-    return root.dump();
   }
-  const std::string source = name == "deepseek-r1" || name == "deepseek-v3" ? name : "qwen2";
-  const json full = json::parse(gunzip(refdata + source + "/tokenizer.json.gz"));
-  root["model"]["vocab"] = full["model"]["vocab"];
-  root["model"]["merges"] = full["model"]["merges"];
-  return root.dump();
+  return "";
 }
 
 inline Result<std::shared_ptr<Tokenizer>> golden_tokenizer(const std::string& name) {

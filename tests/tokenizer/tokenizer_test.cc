@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <ctime>
 #include <thread>
 
 namespace raison {
@@ -71,6 +73,58 @@ TEST(Regex, WhiteSpaceIsUnicodesAndClassIntersections) {
   const json both = {
       {"type", "Split"}, {"pattern", {{"Regex", "[\\p{L}&&[^b]]+"}}}, {"behavior", "Isolated"}, {"invert", false}};
   EXPECT_EQ(pre_split(both, "aabcc"), (V{"aa", "b", "cc"}));
+}
+
+TEST(Regex, NamesOfScriptsMeanScriptAndIntersectionsOfCategoriesArePlainClasses) {
+  EXPECT_EQ(translate_oniguruma(R"(\p{Han}\P{Greek}\p{^Thai}[\p{L}\p{Hiragana}])"),
+            R"(\p{sc:Han}\P{sc:Greek}\p{^sc:Thai}[\p{L}\p{sc:Hiragana}])");
+  EXPECT_EQ(translate_oniguruma(R"(\p{Lu}\p{N}\p{Alphabetic}\p{)"), R"(\p{Lu}\p{N}\p{Alphabetic}\p{)");
+  EXPECT_EQ(translate_oniguruma(R"([\p{L}\p{M}\p{N}\p{P}\p{Z}\p{C}&&[^a\p{Han}]])"),
+            R"([^\p{Sm}\p{Sc}\p{Sk}\p{So}a\p{sc:Han}])");
+  // U+3001 is common to several scripts, Han among their extensions only.
+  const json split = {{"type", "Split"}, {"pattern", {{"Regex", "\\p{Han}+"}}}, {"behavior", "Isolated"}, {"invert", false}};
+  EXPECT_EQ(pre_split(split, "你、好"), (std::vector<std::string>{"你", "、", "好"}));
+}
+
+// Expected: Python's `regex` module (V1) with the pattern of Kimi-K2's published tokenizer.
+TEST(GgufPreTypes, KimiK2) {
+  using V = std::vector<std::string>;
+  const auto& types = gguf_pre_types();
+  const auto type = std::find_if(types.begin(), types.end(), [](const PreType& t) { return std::string(t.name) == "kimi-k2"; });
+  ASSERT_NE(type, types.end());
+  const json pre = pre_tokenizer_json(*type);
+  EXPECT_EQ(pre_split(pre, "Hello world, it's McDonald's HTTPServer don'T"),
+            (V{"Hello", " world", ",", " it's", " Mc", "Donald's", " HTTPServer", " don'T"}));
+  EXPECT_EQ(pre_split(pre, "你好，世界。kimiK2模型〇々、한국어かなカナ漢字"),
+            (V{"你好", "，", "世界", "。kimi", "K", "2", "模型〇々", "、한국어かなカナ", "漢字"}));
+  EXPECT_EQ(pre_split(pre, "x = foo_bar(12345)\n\n    return  -1"),
+            (V{"x", " =", " foo", "_bar", "(", "123", "45", ")\n\n", "   ", " return", " ", " -", "1"}));
+  EXPECT_EQ(pre_split(pre, "ΑΒΓαβγ Ǆungla ʰabc e\u0301tude"), (V{"ΑΒΓαβγ", " Ǆungla", " ʰabc", " e\u0301tude"}));
+  EXPECT_EQ(pre_split(pre, "  \t\n a\r\n  b   "), (V{"  \t\n", " a", "\r\n", " ", " b", "   "}));
+}
+
+// A run of one character, as long as a document: no pre-tokeniser may run out of stack or of patience.
+TEST(GgufPreTypes, LongRunsAreCutInTimeAndNothingIsLost) {
+  for (const PreType& type : gguf_pre_types()) {
+    auto pre = PreTokenizer::from_json(pre_tokenizer_json(type), "t");
+    ASSERT_TRUE(pre.ok()) << pre.message();
+    for (const char* unit :
+         {"a", "A", " ", "\n", "1", "!", "\u00e9", "\u3042", "\u6f22", "\u0301", "\U0001F600", "\r\n ", "aB", "'"}) {
+      std::string text;
+      while (text.size() < 500'000) text += unit;
+      std::vector<PreTokenizer::Range> ranges;
+      const std::clock_t start = std::clock();
+      const Status status = pre->apply(text, true, ranges);
+      ASSERT_TRUE(status.ok()) << type.name << " '" << unit << "': " << status.message();
+      size_t done = 0;
+      for (const auto& [begin, end] : ranges) {
+        ASSERT_EQ(begin, done);
+        done = end;
+      }
+      EXPECT_EQ(done, text.size()) << type.name << " '" << unit << "'";
+      EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 10) << type.name << " '" << unit << "'";
+    }
+  }
 }
 
 TEST(Bpe, MergesInRankOrderLeftmostFirst) {
