@@ -2,12 +2,14 @@
 
 #include "tokenizer/jinja_interpreter.h"
 #include "tokenizer/json_util.h"
+#include "tokenizer/tokenizer.h"
 #include "tokenizer/utf8.h"
 
 namespace raison {
 namespace {
 
-constexpr size_t kMaxSource = size_t{4} << 20;
+constexpr size_t kMaxSource = size_t{1} << 20;  // the largest published ones have some 50 KB
+constexpr size_t kMaxMessage = 2000;
 
 std::tm local_time() {
   const std::time_t now = std::time(nullptr);
@@ -16,10 +18,13 @@ std::tm local_time() {
   return out;
 }
 
-// Messages of templates may hold newlines; an error is one line.
+// Messages of templates may hold newlines and whole conversations; an error is one line that can be read.
 std::string one_line(std::string text) {
+  const bool cut = text.size() > kMaxMessage;
+  if (cut) text.resize(kMaxMessage);
   for (char& c : text) c = c == '\n' || c == '\r' ? ' ' : c;
-  return text;
+  text = lossy_utf8(text);
+  return cut ? text + " ..." : text;
 }
 
 class JinjaTemplate final : public ChatTemplate {

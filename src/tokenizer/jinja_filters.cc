@@ -78,7 +78,7 @@ Value indent(Interpreter& i, const Value& input, Arguments& a) {
   size_t begin = 0;
   for (size_t end; (end = s.find('\n', begin)) != std::string::npos; begin = end + 1) {
     const std::string line = s.substr(begin, end - begin);
-    i.charge(1 + pad.size() / 64);
+    i.charge(1 + (pad.size() + line.size()) / 64);
     if (!at_first) out += '\n';
     if (at_first ? first : (blank || !line.empty())) out += pad;
     out += line;
@@ -122,7 +122,8 @@ Value urlencode(Interpreter& i, const Value& input, Arguments&) {
 Value truncate(Interpreter& i, const Value& input, Arguments& a) {
   const ValueList b = a.bind("truncate", {"length", "killwords", "end", "leeway"});
   const auto chars = characters(input.str());
-  const int64_t length = int_or(b[0], 255), leeway = int_or(b[3], 5);
+  constexpr int64_t kLong = int64_t{1} << 40;
+  const int64_t length = std::clamp(int_or(b[0], 255), -kLong, kLong), leeway = std::clamp(int_or(b[3], 5), -kLong, kLong);
   const std::string end = given(b[2]) ? b[2].str() : "...";
   if (static_cast<int64_t>(chars.size()) <= length + leeway) return Value::string(input.str());
   const auto keep = static_cast<size_t>(std::max<int64_t>(0, length - static_cast<int64_t>(utf8_length(end))));
@@ -167,11 +168,13 @@ Value to_int(Interpreter&, const Value& input, Arguments& a) {
   const std::string lead = to_lower(s.substr(0, 2));
   if ((base == 16 && lead == "0x") || (base == 8 && lead == "0o") || (base == 2 && lead == "0b")) digits = s.substr(2);
   int64_t n = 0;
+  const bool two_signs = !digits.empty() && digits[0] == '-';
   const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), n, base);
-  if (ec == std::errc() && end == digits.data() + digits.size() && !digits.empty()) return Value::integer(negative ? -n : n);
+  if (ec == std::errc() && end == digits.data() + digits.size() && !digits.empty() && !two_signs)
+    return Value::integer(negative ? -n : n);
   double d = 0;
   const auto [dend, dec] = std::from_chars(s.data(), s.data() + s.size(), d);
-  if (dec == std::errc() && dend == s.data() + s.size() && std::abs(d) < 9.2e18)
+  if (!two_signs && dec == std::errc() && dend == s.data() + s.size() && std::abs(d) < 9.2e18)
     return Value::integer(static_cast<int64_t>(negative ? -d : d));
   return fallback;
 }
@@ -214,7 +217,8 @@ Value round_number(Interpreter&, const Value& input, Arguments& a) {
   } else {
     rounded = std::nearbyint(x * scale) / scale;
   }
-  return input.is_integral() ? Value::integer(static_cast<int64_t>(rounded)) : Value::real(rounded);
+  const bool whole_number = input.is_integral() && std::abs(rounded) < 9.2e18;
+  return whole_number ? Value::integer(static_cast<int64_t>(rounded)) : Value::real(rounded);
 }
 
 // ---- lists
@@ -240,9 +244,8 @@ Value join(Interpreter& i, const Value& input, Arguments& a) {
   for (const Value& item : i.iterate(input)) {
     if (!first) out += separator;
     first = false;
-    const std::string part = (given(b[1]) ? dotted(i, item, b[1]) : item).str();
-    i.charge(part.size() / 64);
-    out += part;
+    i.charge(separator.size() / 64);
+    out += (given(b[1]) ? dotted(i, item, b[1]) : item).str();
   }
   return i.text(std::move(out));
 }
@@ -503,7 +506,7 @@ Value tojson(Interpreter& i, const Value& input, Arguments& a) {
 
 Value from_json(Interpreter& i, const Value& input, Arguments&) {
   if (!input.is(Kind::String)) fail("from_json: a string is required, not {}", input.type_name());
-  i.charge(input.as_string().size() / 8);
+  i.charge(input.as_string().size() / 2);
   bool too_deep = false;
   const auto shallow = [&](int depth, nlohmann::ordered_json::parse_event_t, nlohmann::ordered_json&) {
     return too_deep = too_deep || depth > kMaxDepth, !too_deep;
@@ -690,10 +693,12 @@ bool test_exists(const std::string& name) { return tests().count(name) != 0; }
 Value Interpreter::apply_filter(const std::string& name, const Value& input, Arguments& arguments) {
   if (name == "from_json") return from_json(*this, input, arguments);
   const Deeper deeper(*this);
+  if (input.is(Kind::String)) charge(input.as_string().size() / 64);
   return filters().find(name)->second(*this, input, arguments);
 }
 
 bool Interpreter::apply_test(const std::string& name, const Value& input, Arguments& arguments) {
+  charge(1);
   return tests().find(name)->second(*this, input, arguments);
 }
 

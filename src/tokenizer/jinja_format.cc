@@ -67,6 +67,7 @@ int64_t read_number(std::string_view text, size_t& at) {
 }
 
 std::string pad(const FormatSpec& spec, const std::string& prefix, const std::string& body, char default_align) {
+  spend(1 + (prefix.size() + body.size() + static_cast<size_t>(spec.width)) / 64);
   const auto length = static_cast<int64_t>(utf8_length(prefix) + utf8_length(body));
   const int64_t room = std::max<int64_t>(0, spec.width - length);
   const auto filler = [&](int64_t n) {
@@ -95,6 +96,7 @@ std::string in_base(uint64_t n, unsigned base, bool upper) {
 
 // |d| in the style of C's %e, %f, %g.
 std::string real_digits(double d, char type, int64_t precision, bool alternate) {
+  spend(static_cast<size_t>(std::max<int64_t>(precision, 0)) / 64);
   const char format[] = {'%', alternate ? '#' : '.', alternate ? '.' : '*', alternate ? '*' : type, alternate ? type : '\0',
                          '\0'};
   std::array<char, 64> small{};
@@ -268,6 +270,7 @@ Value Interpreter::binary(const std::string& op, const Value& a, const Value& b)
 }
 
 std::string format_percent(const std::string& format, const Value& arguments) {
+  spend(format.size() / 64);
   const bool is_tuple = arguments.is_sequence(SequenceType::Tuple);
   size_t used = 0;
   bool by_name = false;
@@ -367,6 +370,7 @@ std::string format_braces(const std::string& format, const Arguments& arguments)
       if (index >= arguments.positional.size()) fail("replacement index {} out of range for positional args", index);
       value = arguments.positional[index];
     } else {
+      spend(arguments.named.size() / 16);
       const auto it =
           std::find_if(arguments.named.begin(), arguments.named.end(), [&](const auto& a) { return a.first == field; });
       if (it == arguments.named.end()) fail("no value for '{{{}}}' in a format string", field);
@@ -379,6 +383,7 @@ std::string format_braces(const std::string& format, const Arguments& arguments)
 }
 
 std::string format_time(const std::string& format, const std::tm& t) {
+  spend(format.size() / 4);
   static const char* const days[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
   static const char* const months[] = {"January", "February", "March",     "April",   "May",      "June",
                                        "July",    "August",   "September", "October", "November", "December"};

@@ -117,7 +117,9 @@ Value make_range(Interpreter& interpreter, Arguments& arguments) {
   const int64_t step = a.size() > 2 ? checked_int(a[2], "range()") : 1;
   if (step == 0) fail("range() step must not be zero");
   constexpr int64_t kBound = int64_t{1} << 60;
-  if (std::abs(start) > kBound || std::abs(stop) > kBound || std::abs(step) > kBound) fail("range() out of bounds");
+  for (int64_t v : {start, stop, step}) {
+    if (v > kBound || v < -kBound) fail("range() out of bounds");
+  }
   const int64_t count =
       step > 0 ? (stop > start ? (stop - start - 1) / step + 1 : 0) : (start > stop ? (start - stop - 1) / -step + 1 : 0);
   if (count > 100000) fail("range too big: {} items, 100000 at most", count);
@@ -151,6 +153,7 @@ Dict make_dict(Interpreter& interpreter, Arguments& arguments) {
 
 const Value* Scope::find(const std::string& name) const {
   for (const Scope* s = this; s != nullptr; s = s->parent_.get()) {
+    spend(s->variables_.size() / 16);
     for (const auto& [n, v] : s->variables_) {
       if (n == name) return &v;
     }
@@ -159,6 +162,7 @@ const Value* Scope::find(const std::string& name) const {
 }
 
 void Scope::set(const std::string& name, Value value) {
+  spend(variables_.size() / 16);
   for (auto& [n, v] : variables_) {
     if (n == name) {
       v = std::move(value);
@@ -169,10 +173,11 @@ void Scope::set(const std::string& name, Value value) {
 }
 
 Interpreter::Interpreter(const Limits& limits, bool lenient, std::function<std::tm()> now)
-    : limits_(limits), lenient_(lenient), now_(std::move(now)) {}
+    : limits_(limits), lenient_(lenient), now_(std::move(now)), meter_(limits.steps) {}
 Interpreter::~Interpreter() = default;
 
 std::string Interpreter::render(const Block& body, const nlohmann::ordered_json& variables) {
+  const MeterScope pays(&meter_);
   const auto root = std::make_shared<Scope>(nullptr);
   for (auto it = variables.begin(); it != variables.end(); ++it) root->set(it.key(), Value::from_json(it.value()));
   std::string out;
@@ -202,7 +207,6 @@ ValueList Interpreter::iterate(const Value& value) {
     case Kind::Undefined: return {};
     case Kind::Sequence: charge(value.seq().items.size()); return value.seq().items;
     case Kind::String: {
-      charge(value.as_string().size());
       ValueList out;
       for (std::string& c : characters(value.as_string())) out.push_back(Value::string(std::move(c)));
       return out;
@@ -335,6 +339,7 @@ Value Interpreter::run_macro(const Stmt& macro, const ScopePtr& scope, Arguments
   const Deeper deeper(*this);
   const auto inner = std::make_shared<Scope>(scope);
   const size_t n = macro.params.size(), required = n - macro.defaults.size();
+  charge(n + arguments.named.size() * (n / 16 + 1));
   std::vector<bool> bound(n, false);
   Dict kwargs;
   for (size_t i = 0; i < std::min(n, arguments.positional.size()); ++i) {
@@ -392,6 +397,7 @@ void Interpreter::eval_arguments(const Expr& e, const ScopePtr& scope, Arguments
   if (e.star_star) {
     const Value more = eval(*e.star_star, scope);
     if (!more.is(Kind::Dict)) fail("argument after ** must be a mapping, not {}", more.type_name());
+    charge(more.as_dict().size());
     for (const auto& [key, value] : more.as_dict().entries()) out.named.emplace_back(key.str(), value);
   }
 }
@@ -468,8 +474,8 @@ std::optional<Value> Interpreter::global(const std::string& name) {
           const ValueList bound = a.bind("joiner", {"sep"});
           const std::string separator = bound[0].is(Kind::Undefined) ? ", " : bound[0].str();
           return i.native(
-              [separator, used = false](Interpreter&, Arguments&) mutable {
-                return Value::string(std::exchange(used, true) ? separator : "");
+              [separator, used = false](Interpreter& inner, Arguments&) mutable {
+                return inner.text(std::exchange(used, true) ? separator : "");
               },
               "joiner");
         },
@@ -518,7 +524,10 @@ Value Interpreter::eval_dict(const Expr& e, const ScopePtr& scope) {
 
 Value Interpreter::eval_concat(const Expr& e, const ScopePtr& scope) {
   std::string out;
-  for (const ExprPtr& part : e.args) out += eval(*part, scope).str();
+  for (const ExprPtr& part : e.args) {
+    out += eval(*part, scope).str();
+    if (out.size() > limits_.output_bytes) fail("a text of more than {} bytes", limits_.output_bytes);
+  }
   return text(std::move(out));
 }
 
@@ -656,7 +665,7 @@ bool Interpreter::contains(const Value& container, const Value& item) {
   if (container.is(Kind::String)) {
     if (item.is(Kind::Undefined)) fail("{}", item.hint());
     if (!item.is(Kind::String)) fail("'in <string>' requires string as left operand, not {}", item.type_name());
-    charge(container.as_string().size() / 64);
+    spend_search(container.as_string(), item.as_string());
     return container.as_string().find(item.as_string()) != std::string::npos;
   }
   if (container.is(Kind::Dict)) return container.as_dict().find(item) != nullptr;

@@ -12,7 +12,7 @@
 namespace raison::jinja {
 
 struct Limits {
-  int64_t steps = 5'000'000;  // expressions, statements, list items; text counts by its length / 64
+  int64_t steps = 5'000'000;  // expressions, statements, list items, looks at a value; text counts by its length / 64
   size_t output_bytes = size_t{64} << 20;
   int recursion = 1200;  // of the tree walk; macros that call themselves end here
 };
@@ -36,10 +36,7 @@ class Interpreter {
   std::string render(const Block& body, const nlohmann::ordered_json& variables);  // throws Failure
 
   // For filters, tests and methods.
-  void charge(size_t items) {
-    steps_ += static_cast<int64_t>(items);
-    if (steps_ > limits_.steps) fail("the template ran for more than {} steps", limits_.steps);
-  }
+  void charge(size_t items) { meter_.spend(items); }
   Value text(std::string s);              // a string value, charged for and bounded
   ValueList iterate(const Value& value);  // fails for what can't be iterated
   Value call(const Value& callee, Arguments& arguments);
@@ -99,7 +96,7 @@ class Interpreter {
   Limits limits_;
   bool lenient_;
   std::function<std::tm()> now_;
-  int64_t steps_ = 0;
+  Meter meter_;
   int depth_ = 0;
   const Value* block_input_ = nullptr;  // what {% filter %} filters
   std::vector<std::unique_ptr<Object>> objects_;

@@ -24,6 +24,7 @@ std::string strip(const std::string& s, const Value& set, bool left, bool right)
   std::vector<std::string> wanted;
   const bool blanks = set.is(Kind::Undefined) || set.is(Kind::None);
   if (!blanks) wanted = characters(text_of(set, "strip"));
+  spend((s.size() / 16 + 1) * (wanted.size() / 4 + 1));
   const auto drops = [&](std::string_view c) {
     return blanks ? is_space_char(c) : std::find(wanted.begin(), wanted.end(), c) != wanted.end();
   };
@@ -55,6 +56,7 @@ ValueList split_blanks(const std::string& s, int64_t limit) {
       at += utf8_step(s, at).length;
   };
   for (skip(); at < s.size(); skip()) {
+    spend(1);
     if (limit >= 0 && static_cast<int64_t>(out.size()) == limit) {
       out.push_back(Value::string(strip(s.substr(at), {}, false, true)));
       break;
@@ -80,11 +82,13 @@ Value split_method(Interpreter& i, const Value& self, Arguments& a) {
   }
   const std::string& separator = text_of(bound[0], "split");
   if (separator.empty()) fail("empty separator");
+  spend_search(s, separator);
   if (FromRight) {
     size_t end = s.size();
     while (limit < 0 || static_cast<int64_t>(out.size()) < limit) {
       const size_t hit = end < separator.size() ? std::string::npos : s.rfind(separator, end - separator.size());
       if (hit == std::string::npos) break;
+      spend(1);
       out.push_back(Value::string(s.substr(hit + separator.size(), end - hit - separator.size())));
       end = hit;
     }
@@ -95,12 +99,12 @@ Value split_method(Interpreter& i, const Value& self, Arguments& a) {
     while (limit < 0 || static_cast<int64_t>(out.size()) < limit) {
       const size_t hit = s.find(separator, begin);
       if (hit == std::string::npos) break;
+      spend(1);
       out.push_back(Value::string(s.substr(begin, hit - begin)));
       begin = hit + separator.size();
     }
     out.push_back(Value::string(s.substr(begin)));
   }
-  i.charge(out.size());
   return Value::list(std::move(out));
 }
 
@@ -110,6 +114,7 @@ Value starts_method(Interpreter&, const Value& self, Arguments& a) {
   const std::string& s = self.as_string();
   const auto fits = [&](const Value& v) {
     const std::string& p = text_of(v, "startswith");
+    spend(1 + std::min(p.size(), s.size()) / 64);
     return p.size() <= s.size() && s.compare(Start ? 0 : s.size() - p.size(), p.size(), p) == 0;
   };
   if (!bound[0].is_sequence(SequenceType::Tuple)) return Value::boolean(fits(bound[0]));
@@ -120,11 +125,14 @@ Value starts_method(Interpreter&, const Value& self, Arguments& a) {
 Value replace_method(Interpreter& i, const Value& self, Arguments& a) {
   const ValueList bound = a.bind("replace", {"old", "new", "count"});
   const std::string &s = self.as_string(), &from = text_of(bound[0], "replace"), &to = text_of(bound[1], "replace");
-  int64_t left = int_or(bound[2], -1);
+  int64_t left = std::max<int64_t>(int_or(bound[2], -1), -1);
+  if (left < 0) left = INT64_MAX;
+  spend_search(s, from);
   std::string out;
   if (from.empty()) {
     for (const std::string& c : characters(s)) {
       if (left != 0) {
+        spend(to.size() / 64);
         out += to;
         --left;
       }
@@ -135,8 +143,8 @@ Value replace_method(Interpreter& i, const Value& self, Arguments& a) {
   }
   size_t done = 0;
   for (size_t hit; left != 0 && (hit = s.find(from, done)) != std::string::npos; --left) {
+    spend((to.size() + hit - done) / 64);
     out.append(s, done, hit - done).append(to);
-    if (out.size() > size_t{1} << 28) fail("replace() makes the text too long");
     done = hit + from.size();
   }
   return i.text(out.append(s, done));
@@ -148,22 +156,22 @@ int64_t position(const std::string& s, size_t byte) {
 }
 
 template <bool Last, bool MustFind>
-Value find_method(Interpreter& i, const Value& self, Arguments& a) {
+Value find_method(Interpreter&, const Value& self, Arguments& a) {
   const ValueList bound = a.bind("find", {"sub", "start"});
   const std::string& s = self.as_string();
-  i.charge(s.size() / 64);
   size_t from = 0;
   for (int64_t k = int_or(bound[1], 0); k > 0 && from < s.size(); --k) from += utf8_step(s, from).length;
   const std::string& what = text_of(bound[0], "find");
+  spend_search(s, what);
   size_t hit = Last ? s.rfind(what) : s.find(what, from);
   if (Last && hit != std::string::npos && hit < from) hit = std::string::npos;
   if (hit == std::string::npos && MustFind) fail("substring not found");
   return Value::integer(hit == std::string::npos ? -1 : position(s, hit));
 }
 
-Value count_method(Interpreter& i, const Value& self, Arguments& a) {
+Value count_method(Interpreter&, const Value& self, Arguments& a) {
   const std::string &s = self.as_string(), &what = text_of(a.bind("count", {"sub"})[0], "count");
-  i.charge(s.size() / 64);
+  spend_search(s, what);
   if (what.empty()) return Value::integer(static_cast<int64_t>(utf8_length(s)) + 1);
   int64_t n = 0;
   for (size_t at = 0; (at = s.find(what, at)) != std::string::npos; at += what.size()) ++n;
@@ -174,10 +182,11 @@ Value join_method(Interpreter& i, const Value& self, Arguments& a) {
   std::string out;
   bool first = true;
   for (const Value& v : i.iterate(a.bind("join", {"iterable"})[0])) {
+    const std::string& part = text_of(v, "join");
+    spend((self.as_string().size() + part.size()) / 64);
     if (!first) out += self.as_string();
     first = false;
-    out += text_of(v, "join");
-    i.charge(self.as_string().size() / 64 + v.as_string().size() / 64);
+    out += part;
   }
   return i.text(std::move(out));
 }
@@ -194,15 +203,13 @@ bool is_alnum(const std::string& c) {
 bool is_blank(const std::string& c) { return is_space_char(c); }
 
 template <bool (*Test)(const std::string&)>
-Value all_method(Interpreter& i, const Value& self, Arguments&) {
-  i.charge(self.as_string().size());
+Value all_method(Interpreter&, const Value& self, Arguments&) {
   const auto chars = characters(self.as_string());
   return Value::boolean(!chars.empty() && std::all_of(chars.begin(), chars.end(), Test));
 }
 
 template <bool Upper>
-Value case_test(Interpreter& i, const Value& self, Arguments&) {
-  i.charge(self.as_string().size());
+Value case_test(Interpreter&, const Value& self, Arguments&) {
   const std::string& s = self.as_string();
   const std::string other = Upper ? to_lower(s) : to_upper(s);
   return Value::boolean((Upper ? to_upper(s) : to_lower(s)) == s && other != s);
@@ -236,10 +243,11 @@ template <char Align>
 Value justify_method(Interpreter& i, const Value& self, Arguments& a) {
   const ValueList bound = a.bind("justify", {"width", "fillchar"});
   const std::string& s = self.as_string();
-  const int64_t width = int_or(bound[0], 0), length = static_cast<int64_t>(utf8_length(s)),
+  const int64_t width = std::max<int64_t>(0, int_or(bound[0], 0)), length = static_cast<int64_t>(utf8_length(s)),
                 room = std::max<int64_t>(0, width - length);
   const std::string fill = bound[1].is(Kind::Undefined) ? " " : text_of(bound[1], "justify");
-  i.charge(static_cast<size_t>(std::min<int64_t>(room, int64_t{1} << 40)));
+  if (utf8_length(fill) != 1) fail("the fill character must be exactly one character long");
+  i.charge(static_cast<size_t>(room));
   // Python's center puts the odd blank on the left if the width is odd.
   const int64_t left = Align == '<' ? 0 : Align == '>' ? room : room / 2 + (room & width & 1);
   std::string out;
@@ -251,7 +259,8 @@ Value justify_method(Interpreter& i, const Value& self, Arguments& a) {
 
 Value zfill_method(Interpreter& i, const Value& self, Arguments& a) {
   const std::string& s = self.as_string();
-  const int64_t room = int_or(a.bind("zfill", {"width"})[0], 0) - static_cast<int64_t>(utf8_length(s));
+  const int64_t width = std::max<int64_t>(0, int_or(a.bind("zfill", {"width"})[0], 0)),
+                room = width - static_cast<int64_t>(utf8_length(s));
   if (room <= 0) return self;
   i.charge(static_cast<size_t>(room));
   const size_t sign = !s.empty() && (s[0] == '-' || s[0] == '+') ? 1 : 0;
@@ -271,6 +280,7 @@ Value splitlines_method(Interpreter& i, const Value& self, Arguments& a) {
     size_t length = step.length;
     if (ends) {
       if (c == '\r' && at + 1 < s.size() && s[at + 1] == '\n') ++length;
+      spend(1);
       out.push_back(Value::string(s.substr(begin, at - begin + (keep ? length : 0))));
       begin = at + length;
     }
@@ -284,6 +294,7 @@ template <bool Last>
 Value partition_method(Interpreter&, const Value& self, Arguments& a) {
   const std::string &s = self.as_string(), &separator = text_of(a.bind("partition", {"sep"})[0], "partition");
   if (separator.empty()) fail("empty separator");
+  spend_search(s, separator);
   const size_t hit = Last ? s.rfind(separator) : s.find(separator);
   ValueList out(3, Value::string(""));
   if (hit == std::string::npos) {
@@ -369,21 +380,11 @@ const Table& sequence_methods() {
   return table;
 }
 
-size_t weight(const Value& v) {
-  size_t n = 1;
-  if (v.is(Kind::Sequence)) {
-    for (const Value& item : v.seq().items) n += weight(item);
-  } else if (v.is(Kind::Dict)) {
-    for (const auto& [key, value] : v.as_dict().entries()) n += 1 + weight(value);
-  }
-  return n;
-}
-
 // What the lenient dialect adds. What goes in is copied, so no list ever holds itself.
-void grow(Interpreter& i, const Value& self, size_t at, const Value& item) {
-  i.charge(weight(item));
+void grow(const Value& self, size_t at, const Value& item) {
   Value copy = item.deep_copy();
   Sequence& seq = self.seq();
+  spend((seq.items.size() - std::min(at, seq.items.size())) / 16);  // what moves up
   seq.depth = std::max(seq.depth, copy.depth() + 1);
   if (seq.depth > kMaxDepth) fail("lists nested more than {} deep", kMaxDepth);
   seq.items.insert(seq.items.begin() + static_cast<ptrdiff_t>(std::min(at, seq.items.size())), std::move(copy));
@@ -398,18 +399,18 @@ size_t list_index(const ValueList& items, int64_t k) {
 
 const Table& list_changers() {
   static const Table table = {
-      {"append", [](Interpreter& i, const Value& s,
-                    Arguments& a) { return grow(i, s, SIZE_MAX, a.bind("append", {"item"})[0]), Value::none(); }},
+      {"append", [](Interpreter&, const Value& s,
+                    Arguments& a) { return grow(s, SIZE_MAX, a.bind("append", {"item"})[0]), Value::none(); }},
       {"insert",
-       [](Interpreter& i, const Value& s, Arguments& a) {
+       [](Interpreter&, const Value& s, Arguments& a) {
          const ValueList b = a.bind("insert", {"index", "item"});
          const auto n = static_cast<int64_t>(s.seq().items.size());
          const int64_t k = int_or(b[0], 0);
-         return grow(i, s, static_cast<size_t>(std::clamp<int64_t>(k < 0 ? k + n : k, 0, n)), b[1]), Value::none();
+         return grow(s, static_cast<size_t>(std::clamp<int64_t>(k < 0 ? k + n : k, 0, n)), b[1]), Value::none();
        }},
       {"extend",
        [](Interpreter& i, const Value& s, Arguments& a) {
-         for (const Value& v : i.iterate(a.bind("extend", {"items"})[0])) grow(i, s, SIZE_MAX, v);
+         for (const Value& v : i.iterate(a.bind("extend", {"items"})[0])) grow(s, SIZE_MAX, v);
          return Value::none();
        }},
       {"pop",
@@ -417,6 +418,7 @@ const Table& list_changers() {
          ValueList& items = s.seq().items;
          const size_t k = list_index(items, int_or(a.bind("pop", {"index"})[0], -1));
          Value out = items[k];
+         spend((items.size() - k) / 16);
          items.erase(items.begin() + static_cast<ptrdiff_t>(k));
          return out;
        }},
@@ -459,33 +461,30 @@ const Table& dict_methods() {
 const Table& dict_changers() {
   static const Table table = {
       {"update",
-       [](Interpreter& i, const Value& s, Arguments& a) {
+       [](Interpreter&, const Value& s, Arguments& a) {
          for (const Value& other : a.positional) {
            if (!other.is(Kind::Dict)) fail("update() needs a dict");
-           i.charge(weight(other));
            const Value copy = other.deep_copy();
            for (const auto& [key, value] : copy.as_dict().entries()) s.as_dict().set(key, value);
          }
-         for (const auto& [name, value] : a.named) i.charge(weight(value)), s.as_dict().set(name, value.deep_copy());
+         for (const auto& [name, value] : a.named) s.as_dict().set(name, value.deep_copy());
          return Value::none();
        }},
       {"setdefault",
-       [](Interpreter& i, const Value& s, Arguments& a) {
+       [](Interpreter&, const Value& s, Arguments& a) {
          const ValueList b = a.bind("setdefault", {"key", "default"});
-         i.charge(weight(b[1]));
          if (const Value* found = s.as_dict().find(b[0])) return *found;
          const Value fresh = b[1].is(Kind::Undefined) ? Value::none() : b[1].deep_copy();
          s.as_dict().set(b[0], fresh);
          return fresh;
        }},
       {"pop",
-       [](Interpreter& i, const Value& s, Arguments& a) {
+       [](Interpreter&, const Value& s, Arguments& a) {
          const ValueList b = a.bind("pop", {"key", "default"});
          const Value* found = s.as_dict().find(b[0]);
          if (found == nullptr && a.positional.size() < 2) fail("key {} is not in the dict", b[0].repr());
          if (found == nullptr) return b[1];
          Value out = *found;
-         i.charge(s.as_dict().size());
          s.as_dict().erase(b[0]);
          return out;
        }},
@@ -515,7 +514,7 @@ bool has_method(const Value& object, const std::string& name, bool lenient) {
 }
 
 Value call_method(Interpreter& interpreter, const Value& object, const std::string& name, Arguments& arguments) {
-  interpreter.charge(1);
+  interpreter.charge(1 + (object.is(Kind::String) ? object.as_string().size() / 64 : 0));
   return find_method_of(object, name, interpreter.lenient())(interpreter, object, arguments);
 }
 

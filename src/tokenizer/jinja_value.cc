@@ -10,6 +10,19 @@
 
 namespace raison::jinja {
 
+namespace {
+thread_local Meter* current_meter = nullptr;
+}
+
+MeterScope::MeterScope(Meter* meter) : outer_(std::exchange(current_meter, meter)) {}
+MeterScope::~MeterScope() { current_meter = outer_; }
+
+void spend(size_t steps) {
+  if (current_meter != nullptr) current_meter->spend(steps);
+}
+
+void spend_search(std::string_view text, std::string_view needle) { spend((text.size() / 64 + 1) * (needle.size() / 64 + 1)); }
+
 Value Value::undefined(std::string hint, bool unsafe) {
   Value v;
   v.str_ = std::make_shared<std::string>(std::move(hint));
@@ -67,6 +80,7 @@ Value Value::dict(Dict d) {
 
 Value Value::from_json(const nlohmann::ordered_json& json, int depth) {
   if (depth >= kMaxDepth) fail("a variable nests more than {} deep", kMaxDepth);
+  spend(1);
   using T = nlohmann::ordered_json::value_t;
   switch (json.type()) {
     case T::boolean: return boolean(json.get<bool>());
@@ -156,6 +170,7 @@ std::string float_repr(double d) {
 }
 
 std::string string_repr(std::string_view s) {
+  spend(s.size() / 16);
   const char quote = s.find('\'') != std::string_view::npos && s.find('"') == std::string_view::npos ? '"' : '\'';
   std::string out(1, quote);
   for (size_t i = 0; i < s.size();) {
@@ -189,6 +204,7 @@ std::string string_repr(std::string_view s) {
 namespace {
 
 std::string bytes_repr(const std::string& bytes) {
+  spend(bytes.size() / 16);
   std::string out = "b'";
   for (char c : bytes) {
     const auto b = static_cast<uint8_t>(c);
@@ -208,6 +224,7 @@ std::string bytes_repr(const std::string& bytes) {
 }  // namespace
 
 void Value::repr_to(std::string& out) const {
+  spend(1);
   const auto join = [&](const ValueList& items, const char* open, const char* close) {
     out += open;
     for (size_t i = 0; i < items.size(); ++i) {
@@ -256,19 +273,25 @@ std::string Value::repr() const {
 }
 
 std::string Value::str() const {
-  if (kind_ == Kind::String) return *str_;
+  if (kind_ == Kind::String) {
+    spend(str_->size() / 64);
+    return *str_;
+  }
   if (kind_ == Kind::Undefined) return "";
   return repr();
 }
 
 bool Value::equals(const Value& other) const {
+  spend(1);
   if (is_number() && other.is_number()) {
     return is_integral() && other.is_integral() ? int_ == other.int_ : as_double() == other.as_double();
   }
   if (kind_ != other.kind_) return false;
   switch (kind_) {
     case Kind::String:
-    case Kind::Bytes: return *str_ == *other.str_;
+    case Kind::Bytes:
+      if (str_->size() == other.str_->size()) spend(str_->size() / 64);
+      return *str_ == *other.str_;
     case Kind::Object: return object_ == other.object_;
     case Kind::Sequence: {
       if (seq_ == other.seq_) return true;
@@ -292,6 +315,7 @@ bool Value::equals(const Value& other) const {
 }
 
 int Value::compare(const Value& other) const {
+  spend(1);
   if (kind_ == Kind::Undefined) fail("{}", hint());
   if (other.kind_ == Kind::Undefined) fail("{}", other.hint());
   if (is_number() && other.is_number()) {
@@ -300,6 +324,7 @@ int Value::compare(const Value& other) const {
     return a < b ? -1 : a > b;
   }
   if (kind_ == Kind::String && other.kind_ == Kind::String) {
+    spend(std::min(str_->size(), other.str_->size()) / 64);
     const int order = str_->compare(*other.str_);  // UTF-8 keeps the order of code points
     return order < 0 ? -1 : order > 0;
   }
@@ -314,6 +339,7 @@ int Value::compare(const Value& other) const {
 }
 
 std::string Value::hash_key() const {
+  spend(1);
   switch (kind_) {
     case Kind::Undefined: return "U";
     case Kind::None: return "N";
@@ -322,14 +348,15 @@ std::string Value::hash_key() const {
     case Kind::Float:
       if (std::abs(real_) < 9e15 && real_ == std::floor(real_)) return fmt::format("n{}", static_cast<int64_t>(real_));
       return "f" + float_repr(real_);
-    case Kind::String: return "s" + *str_;
-    case Kind::Bytes: return "b" + *str_;
+    case Kind::String:
+    case Kind::Bytes: spend(str_->size() / 64); return (kind_ == Kind::String ? "s" : "b") + *str_;
     case Kind::Object: return fmt::format("o{}", static_cast<const void*>(object_));
     case Kind::Sequence:
       if (seq_->type == SequenceType::Tuple) {
         std::string key = "t";
         for (const Value& item : seq_->items) {
           const std::string part = item.hash_key();
+          spend(part.size() / 64);
           key += fmt::format("{}:", part.size()) + part;
         }
         return key;
@@ -341,6 +368,7 @@ std::string Value::hash_key() const {
 }
 
 Value Value::deep_copy() const {
+  spend(4);
   if (kind_ == Kind::Sequence) {
     ValueList items;
     for (const Value& item : seq_->items) items.push_back(item.deep_copy());
@@ -380,6 +408,7 @@ void Dict::set(const Value& key, Value value) {
 bool Dict::erase(const Value& key) {
   const auto it = index_.find(key.hash_key());
   if (it == index_.end()) return false;
+  spend(entries_.size() / 16);
   const size_t at = it->second;
   index_.erase(it);
   entries_.erase(entries_.begin() + static_cast<ptrdiff_t>(at));
@@ -388,6 +417,7 @@ bool Dict::erase(const Value& key) {
 }
 
 ValueList Arguments::bind(const char* function, std::initializer_list<const char*> names) const {
+  spend(named.size());
   if (positional.size() > names.size())
     fail("{}() takes at most {} arguments, {} given", function, names.size(), positional.size());
   ValueList out = positional;
@@ -405,6 +435,7 @@ ValueList Arguments::bind(const char* function, std::initializer_list<const char
 namespace {
 
 void json_string_to(std::string_view s, bool ascii, std::string& out) {
+  spend(s.size() / 16);
   out += '"';
   for (size_t i = 0; i < s.size();) {
     const Utf8Step step = utf8_step(s, i);
@@ -439,8 +470,16 @@ std::string json_key(const Value& key) {
 
 void json_to(const Value& value, const JsonStyle& style, int level, std::string& out) {
   const auto line = [&](int at) {
-    if (style.indent >= 0) out.append("\n").append(static_cast<size_t>(style.indent) * static_cast<size_t>(at), ' ');
+    if (style.indent < 0) return;
+    const size_t blanks = static_cast<size_t>(style.indent) * static_cast<size_t>(at);
+    spend(blanks / 16);
+    out.append("\n").append(blanks, ' ');
   };
+  const auto separate = [&](const std::string& separator) {
+    spend(separator.size() / 64);
+    out += separator;
+  };
+  spend(1);
   switch (value.kind()) {
     case Kind::None: out += "null"; return;
     case Kind::Bool: out += value.as_bool() ? "true" : "false"; return;
@@ -457,7 +496,7 @@ void json_to(const Value& value, const JsonStyle& style, int level, std::string&
       const ValueList& items = value.seq().items;
       out += '[';
       for (size_t i = 0; i < items.size(); ++i) {
-        if (i > 0) out += style.item_separator;
+        if (i > 0) separate(style.item_separator);
         line(level + 1);
         json_to(items[i], style, level + 1, out);
       }
@@ -472,10 +511,10 @@ void json_to(const Value& value, const JsonStyle& style, int level, std::string&
                          [](const auto& a, const auto& b) { return a.first.compare(b.first) < 0; });
       out += '{';
       for (size_t i = 0; i < entries.size(); ++i) {
-        if (i > 0) out += style.item_separator;
+        if (i > 0) separate(style.item_separator);
         line(level + 1);
         json_string_to(json_key(entries[i].first), style.ensure_ascii, out);
-        out += style.key_separator;
+        separate(style.key_separator);
         json_to(entries[i].second, style, level + 1, out);
       }
       if (!entries.empty()) line(level);
@@ -498,6 +537,7 @@ std::string to_json(const Value& value, const JsonStyle& style) {
 // ---- characters
 
 std::vector<std::string> characters(std::string_view s) {
+  spend(s.size());
   std::vector<std::string> out;
   for (size_t i = 0; i < s.size();) {
     const size_t length = utf8_step(s, i).length;
@@ -508,6 +548,7 @@ std::vector<std::string> characters(std::string_view s) {
 }
 
 std::string to_upper(std::string_view s) {
+  spend(s.size() / 16);
   // The few characters whose upper case is longer (Unicode's SpecialCasing) and likely in text.
   static const std::pair<char32_t, const char*> special[] = {{0xDF, "SS"},   {0x149, "ʼN"},  {0x1F0, "J̌"},    {0xFB00, "FF"},
                                                              {0xFB01, "FI"}, {0xFB02, "FL"}, {0xFB03, "FFI"}, {0xFB04, "FFL"},
@@ -536,6 +577,7 @@ bool is_cased(char32_t c) {
 }  // namespace
 
 std::string to_lower(std::string_view s) {
+  spend(s.size() / 16);
   std::string out;
   bool after_letter = false;
   for (size_t i = 0; i < s.size();) {

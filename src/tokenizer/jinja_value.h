@@ -28,6 +28,37 @@ template <class... Args>
   throw Failure(fmt::format(format, std::forward<Args>(args)...));
 }
 
+// A rendering's share of work, in steps. Whatever takes time or memory pays for it as it goes along, so that no way of putting
+// cheap things together becomes dear.
+class Meter {
+ public:
+  explicit Meter(int64_t steps) : limit_(steps), left_(steps) {}
+  void spend(size_t steps) {
+    if (steps > static_cast<size_t>(left_)) fail("the template ran for more than {} steps", limit_);
+    left_ -= static_cast<int64_t>(steps);
+  }
+
+ private:
+  int64_t limit_, left_;
+};
+
+// What pays on this thread while it lives.
+class MeterScope {
+ public:
+  explicit MeterScope(Meter* meter);
+  ~MeterScope();
+  MeterScope(const MeterScope&) = delete;
+  MeterScope& operator=(const MeterScope&) = delete;
+
+ private:
+  Meter* outer_;
+};
+
+// Charges the rendering on this thread; free where there is none (parsing).
+void spend(size_t steps);
+// For looking for `needle` in `text`, at worst.
+void spend_search(std::string_view text, std::string_view needle);
+
 class Value;
 class Dict;
 struct Arguments;
