@@ -10,8 +10,12 @@ inline void require(bool holds) {
   if (!holds) std::abort();
 }
 
+inline void check_one_line(const std::string& message) {
+  require(message.size() < 4096 && message.find('\n') == std::string::npos);
+}
 inline void check_refusal(const std::string& message) {
-  require(!message.empty() && message.size() < 4096 && message.find('\n') == std::string::npos);
+  require(!message.empty());
+  check_one_line(message);
 }
 
 inline void check_tensors(const TensorSource& source) {

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <string>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(RAISON_REF_ONLY)
 #include <cpuid.h>
 #endif
 
@@ -14,7 +14,7 @@ extern const KernelTable avx512_table;
 }  // namespace isa
 
 namespace {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(RAISON_REF_ONLY)
 // The OS must save the registers too: XCR0 bits 1,2 (ymm) and 5,6,7 (zmm).
 bool os_saves(unsigned mask) {
   unsigned a, b, c, d;
@@ -34,7 +34,7 @@ bool cpu_has_avx512() {
 }  // namespace
 
 const KernelTable* avx2_kernels() {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(RAISON_REF_ONLY)
   static const bool has = cpu_has_avx2();
   return has ? &isa::avx2_table : nullptr;
 #else
@@ -43,7 +43,7 @@ const KernelTable* avx2_kernels() {
 }
 
 const KernelTable* avx512_kernels() {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(RAISON_REF_ONLY)
   static const bool has = cpu_has_avx512();
   return has ? &isa::avx512_table : nullptr;
 #else

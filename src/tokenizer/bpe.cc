@@ -90,8 +90,8 @@ Status BpeModel::symbols_of(std::string_view word, std::vector<Symbol>& symbols)
       if (!(options_.fuse_unk && last_unk)) put(*unk_);
       last_unk = true;
     } else if (!options_.unk_token.empty()) {
-      return error("unknown character in \"{}\", and the unk token \"{}\" is not in the vocabulary", word.substr(0, 60),
-                   options_.unk_token);
+      return error("unknown character in \"{}\", and the unk token \"{}\" is not in the vocabulary", shown(word),
+                   shown(options_.unk_token));
     }
   }
   if (!symbols.empty()) symbols.back().next = -1;

@@ -158,10 +158,12 @@ std::optional<TokenId> gguf_token_id(const Metadata& metadata, const std::string
 Result<std::shared_ptr<Tokenizer>> bpe_from_gguf(const Metadata& metadata, const std::string& where) {
   if (const auto full = metadata.string(kFullJsonKey)) return from_full_json(metadata, *full, where);
   const std::string model = *metadata.string("tokenizer.ggml.model");
-  if (model != "gpt2") return error("{}: tokenizer.ggml.model \"{}\" is not supported (llama and gpt2 are)", where, model);
+  if (model != "gpt2")
+    return error("{}: tokenizer.ggml.model \"{}\" is not supported (llama and gpt2 are)", where, shown(model));
   const std::string pre = metadata.string("tokenizer.ggml.pre").value_or("default");
   const PreType* type = find_pre_type(pre);
-  if (type == nullptr) return error("{}: tokenizer.ggml.pre \"{}\" is not supported ({} are)", where, pre, pre_type_names());
+  if (type == nullptr)
+    return error("{}: tokenizer.ggml.pre \"{}\" is not supported ({} are)", where, shown(pre), pre_type_names());
   PipelineSpec spec;
   spec.skeleton = {
       {"version", "1.0"},

@@ -14,7 +14,7 @@ constexpr TokenId kMaxId = 1 << 22;  // ids index arrays: a hostile file must no
 
 Result<TokenId> checked_id(const json& value, const std::string& what, const std::string& where) {
   if (!value.is_number_integer() || value < 0 || value > kMaxId) {
-    return error("{}: the id of \"{}\" must be an integer in [0, {}]", where, what.substr(0, 60), kMaxId);
+    return error("{}: the id of \"{}\" must be an integer in [0, {}]", where, shown(what), kMaxId);
   }
   return value.get<TokenId>();
 }
@@ -47,7 +47,8 @@ Status PipelineTokenizer::load_vocab(const std::string& where) {
   flags_.resize(contents_.size(), Flag::Hole);
   for (const auto& [token, id] : spec_.vocab) {
     const auto i = static_cast<size_t>(id);
-    if (flags_[i] != Flag::Hole) return error("{}: id {} is given to \"{}\" and to \"{}\"", where, id, contents_[i], token);
+    if (flags_[i] != Flag::Hole)
+      return error("{}: id {} is given to \"{}\" and to \"{}\"", where, id, shown(contents_[i]), shown(token));
     contents_[i] = token;
     flags_[i] = Flag::Vocab;
   }
@@ -74,7 +75,8 @@ Status PipelineTokenizer::load_added(const std::string& where) {
       flags_.resize(i + 1, Flag::Hole);
     }
     if (flags_[i] != Flag::Hole && contents_[i] != token.content) {
-      return error("{}: added token \"{}\" has id {}, which \"{}\" has already", where, token.content, token.id, contents_[i]);
+      return error("{}: added token \"{}\" has id {}, which \"{}\" has already", where, shown(token.content), token.id,
+                   shown(contents_[i]));
     }
     contents_[i] = token.content;
     flags_[i] = token.special ? Flag::Special : Flag::Added;
@@ -96,8 +98,8 @@ Status PipelineTokenizer::load_merges(const json& model, std::vector<BpeModel::M
     const auto l = spec_.vocab.find(left), r = spec_.vocab.find(right), merged = spec_.vocab.find(left + right);
     for (const auto& [it, name] : {std::pair{l, left}, std::pair{r, right}, std::pair{merged, left + right}}) {
       if (it == spec_.vocab.end()) {
-        return error("{}: merge {} (\"{}\" + \"{}\") needs \"{}\", which is not in the vocabulary", where, merges.size(), left,
-                     right, name);
+        return error("{}: merge {} (\"{}\" + \"{}\") needs \"{}\", which is not in the vocabulary", where, merges.size(),
+                     shown(left), shown(right), shown(name));
       }
     }
     merges.push_back({l->second, r->second, merged->second});
@@ -145,10 +147,13 @@ Status PipelineTokenizer::load_template(const json& node, const std::string& whe
       ids = &specials[name]["ids"];
     }
     if (ids == nullptr || !ids->is_array()) {
-      return error("{}: TemplateProcessing uses \"{}\", which its special_tokens do not define", where, name);
+      return error("{}: TemplateProcessing uses \"{}\", which its special_tokens do not define", where, shown(name));
     }
     for (const json& id : *ids) {
       RAISON_ASSIGN(const TokenId value, checked_id(id, name, where));
+      if (static_cast<size_t>(value) >= contents_.size() || flags_[static_cast<size_t>(value)] == Flag::Hole) {
+        return error("{}: TemplateProcessing puts id {} (\"{}\"), which is no token", where, value, shown(name));
+      }
       (after ? suffix : prefix).push_back(value);
     }
   }
@@ -173,14 +178,16 @@ Status PipelineTokenizer::load_post_processor(const json& node, const std::strin
     }
     return {};
   }
-  return error("{}: post_processor \"{}\" is not supported (ByteLevel, TemplateProcessing, Sequence are)", where, type);
+  return error("{}: post_processor \"{}\" is not supported (ByteLevel, TemplateProcessing, Sequence are)", where, shown(type));
 }
 
 Status PipelineTokenizer::load_specials(const std::string& where) {
   if (!spec_.bos.empty()) bos_ = id_of(spec_.bos);
   if (!spec_.eos.empty()) eos_ = id_of(spec_.eos);
-  if (spec_.add_bos && !bos_) return error("{}: add_bos_token is true, but bos_token \"{}\" is no token", where, spec_.bos);
-  if (spec_.add_eos && !eos_) return error("{}: add_eos_token is true, but eos_token \"{}\" is no token", where, spec_.eos);
+  if (spec_.add_bos && !bos_)
+    return error("{}: add_bos_token is true, but bos_token \"{}\" is no token", where, shown(spec_.bos));
+  if (spec_.add_eos && !eos_)
+    return error("{}: add_eos_token is true, but eos_token \"{}\" is no token", where, shown(spec_.eos));
   const auto has = [](const std::vector<TokenId>& ids, TokenId id) {
     return std::find(ids.begin(), ids.end(), id) != ids.end();
   };
@@ -241,7 +248,7 @@ Status PipelineTokenizer::load_decode_step(const json& node, const std::string& 
     if (start == 1) leading_strip_ = content;
   } else if (type != "Fuse") {
     return error("{}: decoder \"{}\" is not supported (ByteLevel, ByteFallback, Replace, Fuse, Strip, Metaspace, Sequence are)",
-                 where, type);
+                 where, shown(type));
   }
   return {};
 }
@@ -295,7 +302,7 @@ Status PipelineTokenizer::encode_word(std::string_view word, std::vector<TokenId
   if (bpe_) return bpe_->encode(word, out);
   const auto it = spec_.vocab.find(word);
   if (it == spec_.vocab.end() && !word_unk_) {
-    return error("the word \"{}\" is not in the vocabulary of {} words", word.substr(0, 60), spec_.vocab.size());
+    return error("the word \"{}\" is not in the vocabulary of {} words", shown(word), spec_.vocab.size());
   }
   out.push_back(it == spec_.vocab.end() ? *word_unk_ : it->second);
   return {};

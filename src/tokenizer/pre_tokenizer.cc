@@ -152,7 +152,7 @@ Result<Normalizer> Normalizer::from_json(const json& node, const std::string& wh
       step.right = json_bool(*n, "strip_right", true);
     } else {
       return error("{}: normalizer \"{}\" is not supported (NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip, Sequence are)",
-                   where, type);
+                   where, shown(type));
     }
     out.steps_.push_back(std::move(step));
   }
@@ -227,7 +227,7 @@ Status PreTokenizer::add_metaspace(const json& node, const std::string& where) {
   const std::string scheme =
       json_string(node, "prepend_scheme", json_bool(node, "add_prefix_space", true) ? "always" : "never");
   if (scheme != "always" && scheme != "first" && scheme != "never") {
-    return error("{}: Metaspace prepend_scheme \"{}\" is none of always, first, never", where, scheme);
+    return error("{}: Metaspace prepend_scheme \"{}\" is none of always, first, never", where, shown(scheme));
   }
   if (utf8_length(step.replacement) != 1) return error("{}: Metaspace replacement must be one character", where);
   step.prepend = scheme == "always" ? Prepend::Always : scheme == "first" ? Prepend::First : Prepend::Never;
@@ -268,7 +268,7 @@ Status PreTokenizer::add(const json& node, const std::string& where) {
     Behaviour behaviour = Behaviour::Isolated;
     if (!named_behaviour(behaviour) && type == "Split") {
       return error("{}: Split behavior \"{}\" is none of Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous",
-                   where, json_string(node, "behavior"));
+                   where, shown(json_string(node, "behavior")));
     }
     if (type == "Punctuation") return split_by(R"([\p{P}$+<=>^`|~])", behaviour);
     RAISON_ASSIGN(auto pattern, Pattern::from_json(node.value("pattern", json()), where));
@@ -278,7 +278,7 @@ Status PreTokenizer::add(const json& node, const std::string& where) {
       "{}: pre_tokenizer \"{}\" is not supported (ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Metaspace, "
       "Punctuation, "
       "CharDelimiterSplit, Sequence are)",
-      where, type);
+      where, shown(type));
 }
 
 // One piece of text cut at the matches of the step's pattern; appends the resulting ranges.

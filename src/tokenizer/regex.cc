@@ -189,7 +189,7 @@ Result<std::shared_ptr<const Regex>> Regex::compile(const std::string& pattern, 
   pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(), PCRE2_UTF | PCRE2_UCP,
                                    &code_error, &offset, nullptr);
   if (code == nullptr) {
-    return error("{}: regex \"{}\": {} (at byte {} of its PCRE2 form)", where, pattern.substr(0, 80), pcre2_message(code_error),
+    return error("{}: regex \"{}\": {} (at byte {} of its PCRE2 form)", where, shown(pattern, 80), pcre2_message(code_error),
                  offset);
   }
   // Where there is no JIT, pcre2_match interprets.
@@ -203,7 +203,7 @@ Status Regex::find_all(std::string_view text, std::vector<std::pair<size_t, size
   const auto* code = static_cast<const pcre2_code*>(code_);
   static thread_local MatchContext limits;
   static const char kEmpty = 0;
-  if (limits.data == nullptr || limits.context == nullptr) return error("regex \"{}\": out of memory", pattern_.substr(0, 80));
+  if (limits.data == nullptr || limits.context == nullptr) return error("regex \"{}\": out of memory", shown(pattern_, 80));
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.empty() ? &kEmpty : text.data());
   const PCRE2_SIZE* span = pcre2_get_ovector_pointer(limits.data);
   for (size_t at = 0; at <= text.size();) {
@@ -212,10 +212,10 @@ Status Regex::find_all(std::string_view text, std::vector<std::pair<size_t, size
                         : pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, limits.data, limits.context);
     if (rc == PCRE2_ERROR_NOMATCH) break;
     if (rc < 0) {
-      return error("regex \"{}\" failed on a text of {} bytes: {}; split the text", pattern_.substr(0, 80), text.size(),
+      return error("regex \"{}\" failed on a text of {} bytes: {}; split the text", shown(pattern_, 80), text.size(),
                    pcre2_message(rc));
     }
-    if (span[1] < span[0]) return error("regex \"{}\": \\K in a look-around is not supported", pattern_.substr(0, 80));
+    if (span[1] < span[0]) return error("regex \"{}\": \\K in a look-around is not supported", shown(pattern_, 80));
     matches.emplace_back(span[0], span[1]);
     // An empty match must not be found again: step over one character.
     at = span[1];

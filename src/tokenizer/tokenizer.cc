@@ -31,8 +31,7 @@ Status read_vocab(json& model, PipelineSpec& spec, const std::string& where) {
   spec.vocab.reserve(vocab->size());
   for (auto it = vocab->begin(); it != vocab->end(); ++it) {
     if (!it->is_number_integer() || *it < 0 || *it > (1 << 22)) {
-      return error("{}: the id of vocabulary entry \"{}\" must be an integer in [0, {}]", where, it.key().substr(0, 60),
-                   1 << 22);
+      return error("{}: the id of vocabulary entry \"{}\" must be an integer in [0, {}]", where, shown(it.key()), 1 << 22);
     }
     spec.vocab.emplace(it.key(), it->get<TokenId>());
   }
@@ -120,7 +119,7 @@ Result<std::shared_ptr<Tokenizer>> Tokenizer::from_hf_json(std::string_view toke
   const std::string type = json_string(model, "type", model.contains("merges") ? "BPE" : "");
   model["type"] = type;
   if (type != "BPE" && type != "WordLevel") {
-    return error("{}: tokenizer model \"{}\" is not supported (BPE and WordLevel are)", where, type);
+    return error("{}: tokenizer model \"{}\" is not supported (BPE and WordLevel are)", where, shown(type));
   }
   RAISON_RETURN_IF_ERROR(read_vocab(model, spec, where));
   if (type == "BPE") RAISON_RETURN_IF_ERROR(read_merges(model, spec, where));

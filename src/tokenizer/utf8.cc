@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
 
 namespace raison {
@@ -100,6 +101,25 @@ bool is_space(char32_t c) {
   if ((c >= 9 && c <= 13) || c == 0x85) return true;
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP;
+}
+
+std::string shown(std::string_view text, size_t most) {
+  std::string out;
+  size_t i = 0;
+  while (i < std::min(text.size(), most)) {
+    const Utf8Step step = utf8_step(text, i);
+    const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(step.code));
+    if (!step.valid) {
+      for (size_t k = 0; k < step.length; ++k) out += fmt::format("\\x{:02x}", static_cast<uint8_t>(text[i + k]));
+    } else if (category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_ZL ||
+               category == UTF8PROC_CATEGORY_ZP || category == UTF8PROC_CATEGORY_CN) {
+      out += step.code == '\n' ? "\\n" : fmt::format("\\u{{{:x}}}", static_cast<uint32_t>(step.code));
+    } else {
+      out += text.substr(i, step.length);
+    }
+    i += step.length;
+  }
+  return i < text.size() ? out + "..." : out;
 }
 
 char32_t byte_level_char(uint8_t byte) { return alphabet().to_char[byte]; }

@@ -21,6 +21,10 @@ bool is_valid_utf8(std::string_view text);
 size_t utf8_length(std::string_view text);  // code points (an invalid subpart counts as one)
 bool is_space(char32_t c);                  // Unicode's White_Space
 
+// What a one-line message may show of a text that comes out of a file: its first `most` bytes, whole characters, those that are
+// invisible or broken as escapes.
+std::string shown(std::string_view text, size_t most = 60);
+
 // GPT-2's byte alphabet: every byte has a printable character. Byte -> code point, and back (-1: no such byte).
 char32_t byte_level_char(uint8_t byte);
 int byte_level_byte(char32_t code);

@@ -24,10 +24,10 @@ Result<std::shared_ptr<Tokenizer>> make_word_level(const std::vector<std::string
   PipelineSpec spec;
   for (const std::string& word : vocab) {
     if (word.empty() || word.find_first_of(" \t\r\n") != std::string::npos || !is_valid_utf8(word)) {
-      return error("{}: word {} (\"{}\") is empty, holds white space or is not UTF-8", where, spec.vocab.size(), word);
+      return error("{}: word {} (\"{}\") is empty, holds white space or is not UTF-8", where, spec.vocab.size(), shown(word));
     }
     const auto id = static_cast<TokenId>(spec.vocab.size());
-    if (!spec.vocab.emplace(word, id).second) return error("{}: \"{}\" comes twice", where, word);
+    if (!spec.vocab.emplace(word, id).second) return error("{}: \"{}\" comes twice", where, shown(word));
   }
   std::set<TokenId> special_ids;
   std::vector<std::string> names = specials.others;
@@ -36,7 +36,7 @@ Result<std::shared_ptr<Tokenizer>> make_word_level(const std::vector<std::string
   }
   for (const std::string& name : names) {
     const auto it = spec.vocab.find(name);
-    if (it == spec.vocab.end()) return error("{}: special token \"{}\" is not among the words", where, name);
+    if (it == spec.vocab.end()) return error("{}: special token \"{}\" is not among the words", where, shown(name));
     special_ids.insert(it->second);
   }
   json added = json::array();

@@ -231,6 +231,14 @@ TEST(Utf8, LossyReplacesMaximalSubparts) {
   EXPECT_EQ(lossy_utf8("ok é 😀"), "ok é 😀");
 }
 
+TEST(Utf8, ShownFitsIntoALine) {
+  EXPECT_EQ(shown("a\n\tb\u200b \xFFz"), "a\\n\\u{9}b\\u{200b} \\xffz");
+  EXPECT_EQ(shown("\u4f60\u597d!", 4), "\u4f60\u597d...") << "cut after whole characters";
+  json file = base_file();
+  file["model"]["unk_token"] = "<no\nsuch>";
+  EXPECT_EQ((*load(file))->encode("?\nx").message().find('\n'), std::string::npos);
+}
+
 TEST(StreamDecoder, NeverHalfACharacter) {
   json file = base_file();
   file["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
@@ -324,6 +332,11 @@ TEST(Tokenizer, BadFilesGiveOneLineThatNamesTheFile) {
       {"template names nothing",
        with("/post_processor", {{"type", "TemplateProcessing"}, {"single", {{{"SpecialToken", {{"id", "<s>"}}}}}}}), "",
        "do not define"},
+      {"template puts no token",
+       with("/post_processor", {{"type", "TemplateProcessing"},
+                                {"single", {{{"SpecialToken", {{"id", "<s>"}}}}}},
+                                {"special_tokens", {{"<s>", {{"ids", {77}}}}}}}),
+       "", "id 77"},
       {"added without content", with("/added_tokens", {{{"id", 9}}}), "", "without content"},
       {"added clashes", with("/added_tokens", {{{"id", 0}, {"content", "<s>"}}}), "", "has id 0"},
       {"bad config", base_file().dump(), "{", "tokenizer_config"},
