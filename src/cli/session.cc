@@ -32,6 +32,11 @@ std::vector<fs::path> model_folders() {
   return folders;
 }
 
+std::string existing(const fs::path& path) {
+  std::error_code ec;
+  return fs::exists(path, ec) ? path.string() : "";
+}
+
 void add_id(std::vector<int32_t>* ids, std::optional<int64_t> id) {
   if (!id || *id < 0 || *id > INT32_MAX) return;
   const auto value = static_cast<int32_t>(*id);
@@ -56,12 +61,16 @@ Result<TextSide> text_from_hf(const std::string& path, const std::string& tokeni
                               const std::string& jinja) {
   TextSide text;
   text.path = path;
-  if (tokenizer_json.empty())
+  // Kimi-K2 has a tiktoken file instead.
+  const std::string tiktoken = tokenizer_json.empty() ? existing(fs::path(path) / "tiktoken.model") : "";
+  const std::string& vocabulary = tiktoken.empty() ? tokenizer_json : tiktoken;
+  if (vocabulary.empty())
     return error("{}: has no tokenizer.json, so text cannot be turned into tokens; add the model's tokenizer.json", path);
-  RAISON_ASSIGN(const std::string json, read_file(tokenizer_json));
+  RAISON_ASSIGN(const std::string file, read_file(vocabulary));
   std::string config, source;
   if (!tokenizer_config.empty()) { RAISON_ASSIGN(config, read_file(tokenizer_config)); }
-  RAISON_ASSIGN(text.tokenizer, Tokenizer::from_hf_json(json, config, tokenizer_json));
+  RAISON_ASSIGN(text.tokenizer, tiktoken.empty() ? Tokenizer::from_hf_json(file, config, vocabulary)
+                                                 : Tokenizer::from_tiktoken(file, config, vocabulary));
   std::string where = jinja;
   if (!jinja.empty()) {
     RAISON_ASSIGN(source, read_file(jinja, size_t{8} << 20));
@@ -88,12 +97,7 @@ Result<TextSide> text_from_gguf(const std::string& path, const Metadata& metadat
 bool is_tokenizer_folder(const std::string& path) {
   std::error_code ec;
   return fs::is_directory(path, ec) && !fs::exists(fs::path(path) / "config.json", ec) &&
-         fs::exists(fs::path(path) / "tokenizer.json", ec);
-}
-
-std::string existing(const fs::path& path) {
-  std::error_code ec;
-  return fs::exists(path, ec) ? path.string() : "";
+         (fs::exists(fs::path(path) / "tokenizer.json", ec) || fs::exists(fs::path(path) / "tiktoken.model", ec));
 }
 
 }  // namespace
@@ -138,7 +142,7 @@ Result<TextSide> load_text_side(const ModelFiles& files) {
 Result<TextSide> load_text_side(const std::string& path) {
   if (is_tokenizer_folder(path)) {
     const fs::path folder(path);
-    return text_from_hf(path, (folder / "tokenizer.json").string(), existing(folder / "tokenizer_config.json"),
+    return text_from_hf(path, existing(folder / "tokenizer.json"), existing(folder / "tokenizer_config.json"),
                         existing(folder / "chat_template.jinja"));
   }
   RAISON_ASSIGN(const ModelFiles files, ModelFiles::open(path, false));

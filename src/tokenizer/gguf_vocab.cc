@@ -147,6 +147,26 @@ json pre_tokenizer_json(const PreType& type) {
   return {{"type", "Sequence"}, {"pretokenizers", steps}};
 }
 
+json byte_level_skeleton(const PreType& type) {
+  return {
+      {"version", "1.0"},
+      {"truncation", nullptr},
+      {"padding", nullptr},
+      {"normalizer", type.nfc ? json{{"type", "NFC"}} : json()},
+      {"pre_tokenizer", pre_tokenizer_json(type)},
+      {"post_processor", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
+      {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
+      {"model",
+       {{"type", "BPE"},
+        {"dropout", nullptr},
+        {"unk_token", nullptr},
+        {"continuing_subword_prefix", nullptr},
+        {"end_of_word_suffix", nullptr},
+        {"fuse_unk", false},
+        {"byte_fallback", false},
+        {"ignore_merges", type.ignore_merges}}}};
+}
+
 std::optional<TokenId> gguf_token_id(const Metadata& metadata, const std::string& key, int64_t fallback, size_t size) {
   const auto fits = [&](int64_t id) { return id >= 0 && id < static_cast<int64_t>(size); };
   const auto id = metadata.integer(key);
@@ -165,23 +185,7 @@ Result<std::shared_ptr<Tokenizer>> bpe_from_gguf(const Metadata& metadata, const
   if (type == nullptr)
     return error("{}: tokenizer.ggml.pre \"{}\" is not supported ({} are)", where, shown(pre), pre_type_names());
   PipelineSpec spec;
-  spec.skeleton = {
-      {"version", "1.0"},
-      {"truncation", nullptr},
-      {"padding", nullptr},
-      {"normalizer", type->nfc ? json{{"type", "NFC"}} : json()},
-      {"pre_tokenizer", pre_tokenizer_json(*type)},
-      {"post_processor", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
-      {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
-      {"model",
-       {{"type", "BPE"},
-        {"dropout", nullptr},
-        {"unk_token", nullptr},
-        {"continuing_subword_prefix", nullptr},
-        {"end_of_word_suffix", nullptr},
-        {"fuse_unk", false},
-        {"byte_fallback", false},
-        {"ignore_merges", type->ignore_merges}}}};
+  spec.skeleton = byte_level_skeleton(*type);
   RAISON_RETURN_IF_ERROR(read_tokens(metadata, spec, where));
   const auto* merges = metadata.strings("tokenizer.ggml.merges");
   if (merges == nullptr) return error("{}: tokenizer.ggml.merges is missing", where);

@@ -89,6 +89,8 @@ struct PreType {
 };
 const std::vector<PreType>& gguf_pre_types();
 nlohmann::json pre_tokenizer_json(const PreType& type);
+// A tokenizer.json of byte-level BPE that cuts texts as `type` does, without vocabulary, merges and added tokens.
+nlohmann::json byte_level_skeleton(const PreType& type);
 
 // GGUF token types, as llama.cpp numbers them.
 enum class GgufTokenType : int64_t { Normal = 1, Unknown = 2, Control = 3, UserDefined = 4, Unused = 5, Byte = 6 };

@@ -1,5 +1,9 @@
 #include "tokenizer/tokenizer.h"
 
+#include <charconv>
+#include <map>
+#include <set>
+
 #include "tokenizer/json_util.h"
 #include "tokenizer/pipeline.h"
 #include "tokenizer/utf8.h"
@@ -59,6 +63,33 @@ Status read_merges(json& model, PipelineSpec& spec, const std::string& where) {
   return {};
 }
 
+// transformers adds what tokenizer_config's added_tokens_decoder lists and tokenizer.json lacks.
+Status add_listed_tokens(const json& config, PipelineSpec& spec, const std::string& where) {
+  const auto listed = config.find("added_tokens_decoder");
+  if (listed == config.end() || !listed->is_object()) return {};
+  json& added = spec.skeleton["added_tokens"];
+  if (added.is_null()) added = json::array();
+  if (!added.is_array()) return {};  // refused later
+  std::set<std::string> there;
+  for (const json& token : added) there.insert(json_string(token, "content"));
+  std::map<TokenId, json> missing;
+  for (const auto& [key, entry] : listed->items()) {
+    const std::string content = json_string(entry, "content");
+    TokenId id = 0;
+    const auto [end, ec] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (ec != std::errc() || end != key.data() + key.size() || content.empty()) {
+      return error("{} (tokenizer_config): added_tokens_decoder holds \"{}\", which is no id of a token", where, shown(key));
+    }
+    if (!there.insert(content).second) continue;
+    if (const auto known = spec.vocab.find(content); known != spec.vocab.end()) id = known->second;
+    json token = entry;
+    token["id"] = id;
+    missing.emplace(id, std::move(token));
+  }
+  for (auto& [id, token] : missing) added.push_back(std::move(token));
+  return {};
+}
+
 }  // namespace
 
 std::string lossy_utf8(std::string_view bytes) {
@@ -104,8 +135,9 @@ Result<std::shared_ptr<Tokenizer>> Tokenizer::from_hf_json(std::string_view toke
                                                            const std::string& where) {
   PipelineSpec spec;
   RAISON_ASSIGN(spec.skeleton, parse_json_object(tokenizer_json, where));
+  json config = json::object();
   if (!tokenizer_config.empty()) {
-    RAISON_ASSIGN(const json config, parse_json_object(tokenizer_config, where + " (tokenizer_config)"));
+    RAISON_ASSIGN(config, parse_json_object(tokenizer_config, where + " (tokenizer_config)"));
     spec.bos = json_token_name(config, "bos_token");
     spec.eos = json_token_name(config, "eos_token");
     spec.add_bos = json_bool(config, "add_bos_token", false);
@@ -123,6 +155,7 @@ Result<std::shared_ptr<Tokenizer>> Tokenizer::from_hf_json(std::string_view toke
   }
   RAISON_RETURN_IF_ERROR(read_vocab(model, spec, where));
   if (type == "BPE") RAISON_RETURN_IF_ERROR(read_merges(model, spec, where));
+  RAISON_RETURN_IF_ERROR(add_listed_tokens(config, spec, where));
   return PipelineTokenizer::build(std::move(spec), where);
 }
 

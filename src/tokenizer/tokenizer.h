@@ -24,9 +24,14 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // From the text of a tokenizer.json; tokenizer_config (text, may be empty) gives bos/eos/pad names and add_bos_token.
+  // From the text of a tokenizer.json; tokenizer_config (text, may be empty) gives bos/eos/pad names, add_bos_token, and tokens
+  // that its added_tokens_decoder lists and tokenizer.json does not.
   static Result<std::shared_ptr<Tokenizer>> from_hf_json(std::string_view tokenizer_json, std::string_view tokenizer_config,
                                                          const std::string& where);
+  // From the text of a tiktoken file (lines "base64 rank"). `pre` names how texts are cut into words, as GGUF does; "" = as
+  // tokenizer_config's tokenizer_class says: TikTokenTokenizer is Kimi-K2's. Others are an error.
+  static Result<std::shared_ptr<Tokenizer>> from_tiktoken(std::string_view ranks, std::string_view tokenizer_config,
+                                                          const std::string& where, std::string pre = "");
   // From GGUF metadata (tokenizer.ggml.*): "llama" here; "gpt2" as far as byte-level BPE serves it.
   static Result<std::shared_ptr<Tokenizer>> from_gguf(const Metadata& metadata, const std::string& where);
 
