@@ -1,8 +1,10 @@
-// Speed of the matrix kernels and of attention, each beside this machine's own FMA peak and read bandwidth, measured in the same process
-// seconds before (shared machines drift: a figure without its own ceiling says nothing).
+// Speed of the matrix kernels and of attention, each beside this machine's own peaks and read bandwidth, measured in the same process
+// seconds before (shared machines drift: a figure without its own ceiling says nothing). Float types, dx, dw and attention are held
+// against the peak of FMA; matmul of block types against that of int8 products: vpdpbusd on AVX-512, vpmaddubsw and vpaddw on AVX2.
 //
 //   raison_bench_kernels [--isa ref|avx2|avx512] [--threads N] [--seconds S] [--only matmul|dx|dw|embedding|attention]
-//                        [--type F32|F16|BF16|Q8_0] [--shape NxKxROWS]
+//                        [--type F32|Q8_0|Q4_K|...] [--shape NxKxROWS]
+// All types if --shape is given; without it F32, F16, BF16, Q8_0, Q4_K and Q6_K.
 #include <fmt/format.h>
 #include <time.h>
 
@@ -98,6 +100,35 @@ __attribute__((target("avx512f"))) void fma_chains_512(int64_t steps, float* sin
 #undef RAISON_FMA
 #undef RAISON_SINK
 }
+// Twelve chains of products of bytes: summed in pairs to 16 bits and added there, and the one instruction that does more.
+__attribute__((target("avx2"))) void int8_chains_256(int64_t steps, float* sink) {
+  const __m256i x = _mm256_set1_epi8(1), y = _mm256_set1_epi8(1);
+#define RAISON_DECLARE(a) __m256i a = y;
+#define RAISON_DOT(a)                                                                                    \
+  {                                                                                                      \
+    __m256i p;                                                                                           \
+    __asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(a), "=&x"(p) : "x"(x), "x"(y)); \
+  }
+#define RAISON_SINK(a) _mm256_storeu_si256(reinterpret_cast<__m256i*>(sink), a);
+  RAISON_CHAINS(RAISON_DECLARE)
+  for (int64_t s = 0; s < steps; ++s) { RAISON_CHAINS(RAISON_DOT) }
+  RAISON_CHAINS(RAISON_SINK)
+#undef RAISON_DECLARE
+#undef RAISON_DOT
+#undef RAISON_SINK
+}
+__attribute__((target("avx512f"))) void int8_chains_512(int64_t steps, float* sink) {
+  const __m512i x = _mm512_set1_epi32(0x01010101), y = x;
+#define RAISON_DECLARE(a) __m512i a = y;
+#define RAISON_DOT(a) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(a) : "v"(x), "v"(y));
+#define RAISON_SINK(a) _mm512_storeu_si512(sink, a);
+  RAISON_CHAINS(RAISON_DECLARE)
+  for (int64_t s = 0; s < steps; ++s) { RAISON_CHAINS(RAISON_DOT) }
+  RAISON_CHAINS(RAISON_SINK)
+#undef RAISON_DECLARE
+#undef RAISON_DOT
+#undef RAISON_SINK
+}
 // Exclusive or of all 256-bit words, four streams at a time: reads at whatever the memory gives.
 __attribute__((target("avx2"))) void read_all(const uint8_t* p, int64_t bytes, float* sink) {
   __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
@@ -115,7 +146,7 @@ __attribute__((target("avx2"))) void read_all(const uint8_t* p, int64_t bytes, f
 #endif
 
 struct Ceiling {
-  double gflops = 0, gbytes = 0;
+  double gflops = 0, int8 = 0, gbytes = 0;  // int8: billions of operations, two a product
 };
 
 // All threads at once, as the kernels run.
@@ -147,6 +178,19 @@ Ceiling measure_ceiling(ThreadPool& pool, const KernelTable& table, const std::v
         &args);
   });
   c.gflops = 1e-9 * 12 * kSteps * (wide ? 32 : 16) * threads / t;
+  t = best_time(budget, [&] {
+    pool.run(
+        threads,
+        [](void* a, int64_t i, int) {
+          float* sink = static_cast<Args*>(a)->sinks[i];
+          if (static_cast<Args*>(a)->wide)
+            int8_chains_512(kSteps, sink);
+          else
+            int8_chains_256(kSteps, sink);
+        },
+        &args);
+  });
+  c.int8 = 1e-9 * 12 * kSteps * (wide ? 128 : 64) * threads / t;
   constexpr int64_t kParts = 32;  // so that whoever finishes first helps
   args.memory = reinterpret_cast<const uint8_t*>((reinterpret_cast<uintptr_t>(memory.data()) + 127) / 128 * 128);
   args.part = static_cast<int64_t>(memory.size() - 128) / kParts / 128 * 128;
@@ -173,6 +217,19 @@ std::vector<float> normals(int64_t n, uint64_t seed) {
   return out;
 }
 
+// Of block types and FP8 any bytes: no kernel's speed depends on them.
+Result<PackedWeight> weight(DType type, int64_t n, int64_t k) {
+  if (!is_block_type(type) && type != DType::F8_E4M3) return PackedWeight::pack_f32(type, n, k, normals(n * k, 1).data());
+  const auto bytes = row_bytes(type, static_cast<uint64_t>(k));
+  if (!bytes) return error("{} has blocks of {}", dtype_name(type), dtype_info(type).block_elements);
+  std::vector<uint8_t> rows(static_cast<size_t>(n) * *bytes);
+  Rng rng(1, 0);
+  for (uint8_t& b : rows) b = static_cast<uint8_t>(rng.below(256));
+  if (is_block_type(type)) return PackedWeight::pack(type, n, k, rows.data());
+  const std::vector<float> scales(static_cast<size_t>((n + 127) / 128 * ((k + 127) / 128)), 0.01f);
+  return PackedWeight::pack_fp8(n, k, rows.data(), scales.data());
+}
+
 struct Options {
   std::string isa, only, type, one_shape;
   int threads = ThreadPool::default_threads();
@@ -190,17 +247,18 @@ struct Bench {
   void report(const char* kernel, DType type, int64_t n, int64_t k, int64_t rows, double bytes,
               const std::function<void()>& f) {
     const double t = best_time(options.seconds, f);
-    const double gflops = 2e-9 * static_cast<double>(n * k * rows) / t, gbytes = 1e-9 * bytes / t;
+    const double gops = 2e-9 * static_cast<double>(n * k * rows) / t, gbytes = 1e-9 * bytes / t;
+    const bool int8 = is_block_type(type) && std::strcmp(kernel, "matmul") == 0;
     fmt::print(
-        "{:<8} {:<5} {:>6} x {:<6} {:>5}  {:>10.1f} us {:>8.1f} GFLOPS {:>6.1f} % of FMA {:>7.1f} GB/s {:>6.1f} % of reads\n",
-        kernel, dtype_name(type), n, k, rows, t * 1e6, gflops, 100 * gflops / ceiling.gflops, gbytes,
-        100 * gbytes / ceiling.gbytes);
+        "{:<8} {:<7} {:>6} x {:<6} {:>5}  {:>10.1f} us {:>8.1f} GOPS {:>6.1f} % of {} {:>7.1f} GB/s {:>6.1f} % of reads\n",
+        kernel, dtype_name(type), n, k, rows, t * 1e6, gops, 100 * gops / (int8 ? ceiling.int8 : ceiling.gflops),
+        int8 ? "int8" : "FMA ", gbytes, 100 * gbytes / ceiling.gbytes);
     std::fflush(stdout);
   }
 
   void shape(DType type, int64_t n, int64_t k, const std::vector<int64_t>& row_counts) {
     const int64_t most = *std::max_element(row_counts.begin(), row_counts.end());
-    auto packed = PackedWeight::pack_f32(type, n, k, normals(n * k, 1).data());
+    auto packed = weight(type, n, k);
     if (!packed.ok()) return fmt::print("{}\n", packed.message());
     const PackedView w = packed->view();
     const auto x = normals(most * k, 2), dy = normals(most * n, 3);
@@ -284,14 +342,18 @@ int run(const Options& options) {
   Bench bench{options, **table, pool, {}};
   const auto shape = [&](DType type, int64_t n, int64_t k, const std::vector<int64_t>& rows) {
     bench.ceiling = measure_ceiling(pool, **table, memory, options.seconds);
-    fmt::print("# now: {:.1f} GFLOPS of FMA, {:.1f} GB/s of reads\n", bench.ceiling.gflops, bench.ceiling.gbytes);
+    fmt::print("# now: {:.1f} GFLOPS of FMA, {:.1f} GOPS of int8, {:.1f} GB/s of reads\n", bench.ceiling.gflops,
+               bench.ceiling.int8, bench.ceiling.gbytes);
     bench.shape(type, n, k, rows);
   };
   int n, k, rows;
   const bool one = std::sscanf(options.one_shape.c_str(), "%dx%dx%d", &n, &k, &rows) == 3;
-  for (const DType type : {DType::F32, DType::F16, DType::BF16, DType::Q8_0}) {
-    if (!options.type.empty() && options.type != dtype_name(type)) continue;
-    if (bench.wants("attention") && !one && type != DType::Q8_0) {
+  for (int t = 0; t <= static_cast<int>(DType::BOOL); ++t) {
+    const auto type = static_cast<DType>(t);
+    const bool common = type == DType::F32 || type == DType::F16 || type == DType::BF16 || type == DType::Q8_0 ||
+                        type == DType::Q4_K || type == DType::Q6_K;
+    if (!is_computable(type) || (options.type.empty() ? !one && !common : options.type != dtype_name(type))) continue;
+    if (bench.wants("attention") && !one && (type == DType::F32 || type == DType::F16 || type == DType::BF16)) {
       const KvLayout grouped{type, 1, 2, 128, 64}, latent{type, 1, 1, 576, 64, 512, true};  // Qwen2-1.5B; DeepSeek-V2, V3
       bench.ceiling = measure_ceiling(pool, **table, memory, options.seconds);
       fmt::print("# now: {:.1f} GFLOPS of FMA, {:.1f} GB/s of reads\n", bench.ceiling.gflops, bench.ceiling.gbytes);
@@ -308,10 +370,12 @@ int run(const Options& options) {
       shape(type, n, k, {rows});
       continue;
     }
-    shape(type, 128, 128, {1, 8, 16, 128, 1000});  // a small model in training
-    shape(type, 256, 128, {1000});
-    shape(type, 128, 256, {1000});
-    shape(type, 117, 128, {1000});
+    if (dtype_info(type).block_elements < 256) {
+      shape(type, 128, 128, {1, 8, 16, 128, 1000});  // a small model in training
+      shape(type, 256, 128, {1000});
+      shape(type, 128, 256, {1000});
+      shape(type, 117, 128, {1000});
+    }
     shape(type, 1536, 1536, {1, 2, 3, 4, 7, 8, 16, 32, 128, 512});
     shape(type, 1536, 8960, {1, 4, 16, 128});
     shape(type, 8960, 1536, {1, 4, 16, 128});

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "kernels/tables.h"
+#include "kernels/weights.h"
 
 namespace raison {
 namespace {
@@ -52,19 +53,32 @@ void expect_refs_bits(const std::string& what, const Kernel& kernel) {
     }
 }
 
-constexpr DType kTypes[] = {DType::F32, DType::F16, DType::BF16, DType::Q8_0};
+// All but MXFP4, whose scale is always a number.
+std::vector<DType> types_with_odd_scales() {
+  std::vector<DType> types;
+  for (const DType type : testing::computable_types())
+    if (type != DType::MXFP4) types.push_back(type);
+  return types;
+}
 constexpr DType kCaches[] = {DType::F32, DType::F16, DType::BF16};
 
-// Weights with infinities and NaN (Q8_0: such scales).
+// Weights with infinities and NaN (block types: such scales, F8_E4M3: such codes).
 PackedWeight odd_weight(DType type, int64_t n, int64_t k, uint64_t seed, uint64_t every) {
-  if (type != DType::Q8_0) return *PackedWeight::pack_f32(type, n, k, odd_values(n * k, seed, every).data());
   Rng rng(seed, 10);
-  std::vector<uint8_t> rows(static_cast<size_t>(n * k / 32 * 34));
   const float odd[] = {kInf, -kInf, kNan, 60000.0f};
-  for (size_t b = 0; b < rows.size(); b += 34) {
-    const uint16_t d = f32_to_f16(rng.below(every < 9 ? every : 9) == 0 ? odd[rng.below(4)] : static_cast<float>(rng.normal()));
-    std::memcpy(&rows[b], &d, 2);
-    for (size_t i = 2; i < 34; ++i) rows[b + i] = static_cast<uint8_t>(rng.below(256));
+  if (type == DType::F8_E4M3) {  // one scale: at most 128 x 128
+    std::vector<uint8_t> codes(static_cast<size_t>(n * k));
+    for (uint8_t& code : codes) code = rng.below(every < 9 ? 9 : 9 * every) == 0 ? 0xFF : static_cast<uint8_t>(rng.below(127));
+    const float scale = 0.1f;
+    return *PackedWeight::pack_fp8(n, k, codes.data(), &scale);
+  }
+  if (!is_block_type(type)) return *PackedWeight::pack_f32(type, n, k, odd_values(n * k, seed, every).data());
+  std::vector<uint8_t> rows = testing::random_rows(type, n, k, seed);
+  for (size_t b = 0; b < rows.size(); b += static_cast<size_t>(dtype_info(type).block_bytes)) {
+    const auto scale = [&] {
+      return f32_to_f16(rng.below(every < 9 ? every : 9) == 0 ? odd[rng.below(4)] : static_cast<float>(rng.normal()));
+    };
+    testing::set_scales(type, &rows[b], scale(), scale());
   }
   return *PackedWeight::pack(type, n, k, rows.data());
 }
@@ -78,11 +92,11 @@ TEST(EdgeTest, NoRowsWriteNothing) {
   const int32_t zero[] = {0, 0};
   for (const KernelTable* t : all_tables()) {
     float* out = guard.data();
-    for (DType type : kTypes) {
-      const PackedWeight w = *PackedWeight::zeros(type, 20, 32);
-      t->matmul(exec, w.view(), x.data(), 32, 0, out, 20);
-      t->matmul_dx(exec, w.view(), x.data(), 20, 0, out, 32);
-      t->embedding(exec, w.view(), zero, 0, out, 32);
+    for (DType type : testing::computable_types()) {
+      const PackedWeight w = *PackedWeight::zeros(type, 20, 256);
+      t->matmul(exec, w.view(), x.data(), 256, 0, out, 20);
+      t->matmul_dx(exec, w.view(), x.data(), 20, 0, out, 256);
+      t->embedding(exec, w.view(), zero, 0, out, 256);
     }
     t->matmul_dw(exec, x.data(), 20, x.data(), 32, 0, 20, 32, out, true);
     t->embedding_dw(exec, zero, x.data(), 32, 0, 32, out);
@@ -116,11 +130,13 @@ TEST(EdgeTest, NoRowsWriteNothing) {
 }
 
 TEST(EdgeTest, MatricesWithoutNumbers) {
-  constexpr int64_t n = 37, k = 64, rows = 14;
-  const Floats x = odd_values(rows * k, 1, 200), dy = odd_values(rows * n, 2, 200);
+  constexpr int64_t n = 37, rows = 14;
+  const Floats dy = odd_values(rows * n, 2, 200);
   const Floats plain = odd_values(rows * n, 3, UINT64_MAX);
   std::vector<int32_t> ids = {0, 36, 5, 5, 17, 16, 15, 1, 2, 3, 36, 5, 30, 9};
-  for (DType type : kTypes) {
+  for (DType type : types_with_odd_scales()) {
+    const int64_t k = dtype_info(type).block_elements == 256 ? 256 : 64;
+    const Floats x = odd_values(rows * k, 1, static_cast<uint64_t>(3 * k));
     const std::string name = dtype_name(type);
     const PackedWeight w = odd_weight(type, n, k, 4, 60), odder = odd_weight(type, n, k, 4, 1);
     expect_refs_bits("matmul " + name, [&](const KernelTable& t, Exec& e) {
@@ -140,6 +156,8 @@ TEST(EdgeTest, MatricesWithoutNumbers) {
       return y;
     });
   }
+  constexpr int64_t k = 64;
+  const Floats x = odd_values(rows * k, 1, 200);
   expect_refs_bits("matmul_dw", [&](const KernelTable& t, Exec& e) {
     Floats dw(static_cast<size_t>(panel_count(n)) * k * 16);
     t.matmul_dw(e, dy.data(), n, x.data(), k, rows, n, k, dw.data(), false);

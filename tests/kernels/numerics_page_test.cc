@@ -13,6 +13,7 @@
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "kernels/tables.h"
+#include "kernels/weights.h"
 
 namespace raison {
 namespace {
@@ -193,21 +194,142 @@ float to_nearest_even(float v) {
 }
 
 struct Quantised {
-  float scale;
-  int codes[32];
+  float scale = 0.0f;
+  std::vector<int> codes;
 };
-Quantised quant(const float* x) {
+Quantised quant(const float* x, size_t n) {
   Floats sizes;
-  for (int i = 0; i < 32; ++i) sizes.push_back(std::fabs(x[i]));
+  for (size_t i = 0; i < n; ++i) sizes.push_back(std::fabs(x[i]));
   const float a = maximum(sizes);
-  Quantised q = {};
+  Quantised q;
+  q.codes.resize(n);
   if (!(a > 0.0f) || std::isinf(127.0f / a)) return q;
   q.scale = a / 127.0f;
-  for (int i = 0; i < 32; ++i) {
+  for (size_t i = 0; i < n; ++i) {
     const float v = x[i] * (127.0f / a);
     q.codes[i] = std::isnan(v) ? 0 : v > 127.0f ? 127 : v < -127.0f ? -127 : static_cast<int>(to_nearest_even(v));
   }
   return q;
+}
+
+// The table of section 3 by way of dequantize_row: with d = 1 and no minima, a block's values are s * code, and with d = 0 they
+// are the minima. In the unit in which the table counts (IQ1, IQ2: 1/8, IQ3_XXS: 1/4) they are integers.
+struct PageBlock {
+  std::vector<int> products, minima;  // s * code; s_min
+  float d, m;
+};
+float unit_of(DType type) {
+  const std::string name = dtype_name(type);
+  return name.rfind("IQ1", 0) == 0 || name.rfind("IQ2", 0) == 0 ? 8.0f : name == "IQ3_XXS" ? 4.0f : 1.0f;
+}
+PageBlock page_block(DType type, std::vector<uint8_t> raw) {
+  const size_t n = static_cast<size_t>(dtype_info(type).block_elements);
+  const uint16_t minus_one = f32_to_f16(-1.0f);
+  const float unit = unit_of(type);
+  PageBlock b = {};
+  Floats values(n);
+  const auto at = testing::scale_places(type);
+  const auto f16 = [&](int place) {
+    uint16_t h;
+    std::memcpy(&h, &raw[static_cast<size_t>(place)], 2);
+    return f16_to_f32(h);
+  };
+  if (type == DType::MXFP4) {
+    b.d = static_cast<float>(std::pow(2.0, raw[0] - 128));
+  } else if (type == DType::IQ1_M) {
+    int bits = 0;
+    for (int i = 3; i >= 0; --i) bits = bits * 16 + raw[static_cast<size_t>(49 + 2 * i)] / 16;
+    b.d = f16_to_f32(static_cast<uint16_t>(bits)) / unit;
+  } else {
+    b.d = f16(at.d) / unit;
+  }
+  if (at.m >= 0) b.m = f16(at.m);
+  testing::set_scales(type, raw.data(), testing::unit_scale(type), 0);
+  dequantize_row(type, raw.data(), values.data(), static_cast<int64_t>(n));
+  for (float v : values) b.products.push_back(static_cast<int>(v * unit));
+  for (size_t i = 0; i < n; ++i) EXPECT_EQ(static_cast<float>(b.products[i]), values[i] * unit) << dtype_name(type);
+  if (n == 256 && at.m >= 0) {
+    testing::set_scales(type, raw.data(), 0, minus_one);
+    dequantize_row(type, raw.data(), values.data(), static_cast<int64_t>(n));
+    for (float v : values) b.minima.push_back(static_cast<int>(v));
+  }
+  return b;
+}
+
+float page_dot(const PageBlock& b, const Quantised& x) {
+  int64_t total = 0, mins = 0, sum = 0;
+  for (size_t i = 0; i < x.codes.size(); ++i) {
+    total += int64_t{b.products[i]} * x.codes[i];
+    sum += x.codes[i];
+    if (!b.minima.empty()) mins += int64_t{b.minima[i]} * x.codes[i];
+  }
+  EXPECT_LT(std::abs(total), int64_t{1} << 27);
+  const float t = b.d * static_cast<float>(total);
+  if (!b.minima.empty()) return std::fma(-b.m, static_cast<float>(mins), t);
+  if (b.m != 0.0f) return std::fma(b.m, static_cast<float>(sum), t);
+  return t;
+}
+
+class NumericsPageOf : public ::testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(Types, NumericsPageOf, ::testing::ValuesIn(testing::block_types()),
+                         [](const auto& type) { return std::string(dtype_name(type.param)); });
+
+TEST_P(NumericsPageOf, MatmulWithBlocks) {
+  const DType type = GetParam();
+  const DTypeInfo& info = dtype_info(type);
+  const size_t width = static_cast<size_t>(info.block_elements), block_bytes = static_cast<size_t>(info.block_bytes);
+  const size_t n = 35, blocks = 3, k = blocks * width;
+  const std::vector<uint8_t> raw = testing::random_rows(type, n, static_cast<int64_t>(k), 90);
+  const auto w = PackedWeight::pack(type, n, static_cast<int64_t>(k), raw.data());
+  ASSERT_TRUE(w.ok());
+  ThreadPool exec(1);
+  for (uint64_t c = 0; c < 6; ++c) {
+    Floats x = values(k, 91 + c, c % 2 != 0 ? 1.0f : 1e-20f);
+    if (c == 2) std::fill_n(x.begin() + static_cast<int64_t>(width), width, 0.0f);
+    if (c == 3) x[5] = kNan;
+    if (c == 4) std::fill_n(x.begin(), width, 127.0f);  // all codes at the end
+    if (c == 5) std::fill_n(x.begin(), width, -3e38f);
+    Floats page, got(n);
+    for (size_t row = 0; row < n; ++row) {
+      float acc = 0.0f;
+      for (size_t b = 0; b < blocks; ++b) {
+        const auto first = raw.begin() + static_cast<int64_t>((row * blocks + b) * block_bytes);
+        const Quantised q = quant(&x[b * width], width);
+        acc = std::fma(q.scale, page_dot(page_block(type, {first, first + info.block_bytes}), q), acc);
+      }
+      page.push_back(acc);
+    }
+    ref_kernels().matmul(exec, w->view(), x.data(), static_cast<int64_t>(k), 1, got.data(), n);
+    EXPECT_TRUE(same_bits(got, page)) << "input " << c;
+  }
+}
+
+TEST(NumericsPage, MatmulWithFp8Weights) {
+  constexpr size_t n = 150, k = 140, rows = 2;
+  Rng rng(44, 8);
+  std::vector<uint8_t> codes(n * k);
+  for (uint8_t& code : codes) code = static_cast<uint8_t>(rng.below(256));
+  const float scales[] = {0.3f, -0.001f, 1e-39f, 7.7f};
+  for (size_t i = 0; i < codes.size(); ++i)
+    if (codes[i] % 128 == 127) codes[i] = 1;
+  const auto w = PackedWeight::pack_fp8(n, k, codes.data(), scales);
+  ASSERT_TRUE(w.ok());
+  const Floats x = values(rows * k, 95);
+  Floats page, got(rows * n);
+  for (size_t r = 0; r < rows; ++r)
+    for (size_t i = 0; i < n; ++i) {
+      float acc = 0.0f;
+      for (size_t j = 0; j < k; ++j) {
+        const int code = codes[i * k + j], exponent = code / 8 % 16, fraction = code % 8;
+        const double magnitude = exponent == 0 ? fraction * std::pow(2.0, -9) : (8 + fraction) * std::pow(2.0, exponent - 10);
+        const float value = static_cast<float>(code < 128 ? magnitude : -magnitude) * scales[i / 128 * 2 + j / 128];
+        acc = std::fma(value, x[r * k + j], acc);
+      }
+      page.push_back(acc);
+    }
+  ThreadPool exec(1);
+  ref_kernels().matmul(exec, w->view(), x.data(), k, rows, got.data(), n);
+  EXPECT_TRUE(same_bits(got, page));
 }
 
 TEST(NumericsPage, MatmulWithQ8Weights) {
@@ -256,9 +378,9 @@ TEST(NumericsPage, MatmulWithQ8Weights) {
         const uint8_t* block = &rows[(row * blocks + b) * 34];
         uint16_t d;
         std::memcpy(&d, block, 2);
-        const Quantised x = quant(&inputs[c][b * 32]);
+        const Quantised x = quant(&inputs[c][b * 32], 32);
         int64_t sum = 0;
-        for (int i = 0; i < 32; ++i) sum += int64_t{static_cast<int8_t>(block[2 + i])} * x.codes[i];
+        for (int i = 0; i < 32; ++i) sum += int64_t{static_cast<int8_t>(block[2 + i])} * x.codes[static_cast<size_t>(i)];
         const float t = f16_to_f32(d) * static_cast<float>(sum);
         acc = std::fma(x.scale, t, acc);
       }

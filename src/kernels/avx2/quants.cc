@@ -12,15 +12,12 @@ constexpr int32_t kWideOffset = 0;  // wide codes are multiplied with their sign
 constexpr int chain_of(int chain) { return chain; }
 
 // A sub-scale as two equal int16, so that vpmaddwd multiplies while it adds pairs.
-RAISON_INLINE VI scale_form(VI scale) { return or_i(and_i(scale, set1_i(0xFFFF)), shl_i<16>(scale)); }
+template <int kByte>
+RAISON_INLINE VI scale_form(VI bytes) {
+  const VI p = permute_b(bytes, 0x00800080 + kByte * 0x01000100);
+  return {_mm256_srai_epi16(p.lo, 8), _mm256_srai_epi16(p.hi, 8)};
+}
 RAISON_INLINE VI scale_value(VI form) { return sar_i<16>(form); }
-
-}  // namespace raison::avx2
-
-#include "kernels/generic/expand.inc"
-#include "kernels/generic/gemm.inc"
-
-namespace raison::avx2 {
 
 // 16 x 4 products of a line, in pairs of int16. Wide codes: |w| <= 128 and |x| <= 127, so a pair is at most 32512: vpmaddubsw of
 // |w| and x with w's sign never saturates.
@@ -35,6 +32,10 @@ RAISON_INLINE VI pairs_of(VI w, VI size, const int8_t* x) {
   return {_mm256_maddubs_epi16(w.lo, xv), _mm256_maddubs_epi16(w.hi, xv)};
 }
 
+// sum += p. As asm, of which GCC 12 knows no law of association: it would make all products of an unrolled loop first, and spill.
+RAISON_INLINE void add_16(__m256i& sum, __m256i p) { __asm__("vpaddw %1, %0, %0" : "+x"(sum) : "x"(p)); }
+RAISON_INLINE void add_32(__m256i& sum, __m256i p) { __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(p)); }
+
 template <int R, int kLines, int kChain, class X>
 RAISON_INLINE void int8_dot(const uint8_t* codes, const X* x, int column, VI scale, VI (&total)[R]) {
   constexpr int kStep = kChain == 0 ? 1 : kChain;
@@ -48,11 +49,20 @@ RAISON_INLINE void int8_dot(const uint8_t* codes, const X* x, int column, VI sca
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         const VI p = pairs_of<kChain == 0>(w, size, x[r].codes + column + (first + i) * 4);
-        sum[r] = i == 0 ? p : VI{_mm256_add_epi16(sum[r].lo, p.lo), _mm256_add_epi16(sum[r].hi, p.hi)};
+        if (i == 0) {
+          sum[r] = p;
+        } else {
+          add_16(sum[r].lo, p.lo);
+          add_16(sum[r].hi, p.hi);
+        }
       }
     }
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) total[r] = add_i(total[r], dot2_i(sum[r], scale));
+    for (int r = 0; r < R; ++r) {
+      const VI t = dot2_i(sum[r], scale);
+      add_32(total[r].lo, t.lo);
+      add_32(total[r].hi, t.hi);
+    }
   }
 }
 
@@ -61,6 +71,26 @@ RAISON_INLINE void int8_sum(const uint8_t* codes, const X* x, int column, VI (&t
   int8_dot<R, 8, kChain>(codes, x, column, set1_i(0x00010001), total);
 }
 
+// The same a line at a time, of one row: `sum` is what runs.
+template <int kLines, int kChain, bool kScaled>
+RAISON_INLINE void fused_line(VI& sum, VI& total, const int32_t (*scales)[16], int line, VI w, const int8_t* x) {
+  constexpr int kStep = kChain == 0 ? 1 : kChain;
+  const VI size = kChain == 0 ? VI{_mm256_abs_epi8(w.lo), _mm256_abs_epi8(w.hi)} : w;
+  const VI p = pairs_of<kChain == 0>(w, size, x);
+  if (line % kStep == 0) {
+    sum.lo = p.lo;  // not `sum = p`, which GCC 12 does by way of memory
+    sum.hi = p.hi;
+  } else {
+    add_16(sum.lo, p.lo);
+    add_16(sum.hi, p.hi);
+  }
+  if (line % kStep < kStep - 1) return;
+  const VI t = dot2_i(sum, kScaled ? load_i(scales[line / kLines]) : set1_i(0x00010001));
+  add_32(total.lo, t.lo);
+  add_32(total.hi, t.hi);
+}
+
 }  // namespace raison::avx2
 
+#include "kernels/generic/gemm.inc"
 #include "kernels/generic/quants.inc"

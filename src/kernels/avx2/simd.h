@@ -123,6 +123,18 @@ RAISON_INLINE VI lookup_b(const int8_t* table, VI index) {  // indices are below
   const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
   return {_mm256_shuffle_epi8(t, index.lo), _mm256_shuffle_epi8(t, index.hi)};
 }
+// Bytes to the places that `order` names in each lane; 128: zero.
+RAISON_INLINE VI permute_b(VI a, uint32_t order) {
+  const __m128i step = _mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0C0C0C0C);
+  const __m256i o = _mm256_broadcastsi128_si256(_mm_add_epi32(_mm_set1_epi32(static_cast<int>(order)), step));
+  return {_mm256_shuffle_epi8(a.lo, o), _mm256_shuffle_epi8(a.hi, o)};
+}
+// The signed bytes 2 * kPair and 2 * kPair + 1 of each lane as int16.
+template <int kPair>
+RAISON_INLINE VI widen_pair(VI a) {
+  const VI p = permute_b(a, kPair == 0 ? 0x01800080 : 0x03800280);
+  return {_mm256_srai_epi16(p.lo, 8), _mm256_srai_epi16(p.hi, 8)};
+}
 // Each of the 32 pairs of int16: a0 * b0 + a1 * b1.
 RAISON_INLINE VI dot2_i(VI a, VI b) { return {_mm256_madd_epi16(a.lo, b.lo), _mm256_madd_epi16(a.hi, b.hi)}; }
 RAISON_INLINE VI round_i(V a) { return {_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)}; }

@@ -169,6 +169,12 @@ RAISON_INLINE V abs(V a) {
 
 // 16-bit floats. Stores give the bits of tensor/dtype.h's *_saturate functions.
 RAISON_INLINE V load_f16(const uint16_t* p) { return {cvt_f16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+// The signed bytes 2 * kPair and 2 * kPair + 1 of each lane as int16.
+template <int kPair>
+RAISON_INLINE VI widen_pair(VI a) {
+  const VI low = sar_i<24>(kPair == 0 ? shl_i<24>(a) : shl_i<8>(a)), high = sar_i<8>(kPair == 0 ? shl_i<16>(a) : a);
+  return or_i(and_i(low, set1_i(0xFFFF)), and_i(high, set1_i(INT32_MIN >> 15)));
+}
 // The f16 in each lane's low half. The high half: shr_i<16> first.
 RAISON_INLINE V low_f16(VI a) { return {cvt_f16(narrow_u16(and_i(a, set1_i(0xFFFF)).z))}; }
 RAISON_INLINE V load_bf16(const uint16_t* p) {
