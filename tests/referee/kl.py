@@ -82,8 +82,8 @@ def make(name, tokenizer_from):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
-        if (tokenizer_from / file).exists():
-            shutil.copy(tokenizer_from / file, folder / file)
+        if (tokenizer_from / file).exists():  # an end token that llama.cpp knows by its text, as real ones are
+            (folder / file).write_text((tokenizer_from / file).read_text().replace("<|eos|>", "<|im_end|>"))
     (folder / "config.json").write_text(json.dumps(c, indent=1))
     write_safetensors(folder / "model.safetensors", t)
     return folder
