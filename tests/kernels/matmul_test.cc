@@ -284,7 +284,7 @@ TEST_P(MatmulTest, RefIsNearDoublePrecision) {
           largest = std::max(largest, std::fabs(double{x[static_cast<size_t>(r * k + b)]}));
         rounding += std::fabs(weight) * largest / 254;
       }
-      if (!std::isfinite(y[static_cast<size_t>(r * n + i)])) continue;  // an MXFP4 scale near the end of fp32
+      if (!std::isfinite(y[static_cast<size_t>(r * n + i)])) continue;  // a scale near the end of fp32
       EXPECT_LE(std::fabs(y[static_cast<size_t>(r * n + i)] - sum), 1e-5 * size + 1.001 * rounding) << r << " " << i;
       total += size;
     }
@@ -301,6 +301,7 @@ TEST_P(MatmulTest, RefIsNearDoublePrecision) {
         sum += double{dense[static_cast<size_t>(i * k + j)]} * y[static_cast<size_t>(r * n + i)];
         size += std::fabs(double{dense[static_cast<size_t>(i * k + j)]} * y[static_cast<size_t>(r * n + i)]);
       }
+      if (size > 3e38) continue;  // an FP8 scale near the end of fp32
       EXPECT_LE(std::fabs(dx[static_cast<size_t>(r * k + j)] - sum), 1e-6 * size) << r << " " << j;
     }
   for (int64_t i = 0; i < n; ++i)
