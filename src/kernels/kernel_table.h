@@ -73,8 +73,8 @@ struct AdamWArgs {
 struct KernelTable {
   const char* name;  // "ref", "avx2", "avx512"
 
-  // y[r][n] = sum over ascending k of w[n][k] * x[r][k]. Float weights: one FMA chain from 0. Q8_0: x is quantised per 32
-  // (quant(x, 127)), each block's integer sum is exact, t = d_w * float(isum), acc = fma(d_x, t, acc) over ascending blocks.
+  // y[r][n] = sum over ascending k of w[n][k] * x[r][k]. Float weights and FP8: one FMA chain from 0. Block types: x is quantised
+  // per block (quant(x, 127)), integers inside a block are exact, acc = fma(d_x, d * float(total), acc) over ascending blocks.
   void (*matmul)(Exec&, const PackedView& w, const float* x, int64_t ldx, int64_t rows, float* y, int64_t ldy);
   // dx[r][k] = FMA chain over ascending n of dy[r][n] * w[n][k] (w dequantised to fp32). Overwrites dx.
   void (*matmul_dx)(Exec&, const PackedView& w, const float* dy, int64_t lddy, int64_t rows, float* dx, int64_t lddx);

@@ -243,6 +243,44 @@ TEST_P(MatmulTest, ExtremeActivationsHaveRefsBits) {
     }
 }
 
+// FP8 scales so large that they have no room for what the vector kernels would like to fold into them: few codes and small
+// activations, so that numbers come out.
+TEST(MatmulFp8Test, LargeScalesHaveRefsBits) {
+  ThreadPool one(1);
+  constexpr int64_t n = 33, k = 200, rows = 30;
+  std::vector<uint8_t> codes(n * k);
+  Rng rng(31, 1);
+  for (uint8_t& code : codes) code = static_cast<uint8_t>(rng.below(128) % 100 + 128 * rng.below(2));
+  for (const float scale : {0x1p118f, 0x1p119f, -0x1p119f, 0x1p123f, 3e38f}) {
+    const float scales[] = {scale, 0.5f};
+    const auto w = PackedWeight::pack_fp8(n, k, codes.data(), scales);
+    ASSERT_TRUE(w.ok());
+    Floats x = values(rows * k, 32), want(rows * n), dy = values(rows * n, 33), want_dx(rows * k);
+    for (float& v : x) v *= 1e-4f;
+    for (float& v : dy) v *= 1e-4f;
+    ref_kernels().matmul(one, w->view(), x.data(), k, rows, want.data(), n);
+    ref_kernels().matmul_dx(one, w->view(), dy.data(), n, rows, want_dx.data(), k);
+    const auto finite = [](const Floats& f) {
+      return std::count_if(f.begin(), f.end(), [](float v) { return std::isfinite(v); });
+    };
+    if (scale < 1e37f) {
+      EXPECT_GT(finite(want), rows * n / 2) << scale;
+      EXPECT_GT(finite(want_dx), rows * k / 2) << scale;
+    }
+    for (const KernelTable* t : vector_tables()) {
+      for (const int64_t count : {int64_t{1}, int64_t{2}, int64_t{3}, rows}) {
+        Floats got(static_cast<size_t>(count * n));
+        t->matmul(one, w->view(), x.data(), k, count, got.data(), n);
+        ASSERT_TRUE(same_bits(got, Floats(want.begin(), want.begin() + count * n), n))
+            << t->name << " " << count << " " << scale;
+      }
+      Floats got(rows * k);
+      t->matmul_dx(one, w->view(), dy.data(), n, rows, got.data(), k);
+      ASSERT_TRUE(same_bits(got, want_dx, k)) << t->name << " dx " << scale;
+    }
+  }
+}
+
 // A NaN or infinity in x must not leak into the padding lanes of a weight gradient.
 TEST(MatmulWeightGradientTest, PaddingLanesStayZero) {
   ThreadPool one(1);

@@ -309,7 +309,7 @@ TEST(NumericsPage, MatmulWithFp8Weights) {
   Rng rng(44, 8);
   std::vector<uint8_t> codes(n * k);
   for (uint8_t& code : codes) code = static_cast<uint8_t>(rng.below(256));
-  const float scales[] = {0.3f, -0.001f, 1e-39f, 7.7f};
+  const float scales[] = {0.3f, -0.001f, 1e-39f, 0x1p121f};  // 448 times the last is near the end of fp32
   for (size_t i = 0; i < codes.size(); ++i)
     if (codes[i] % 128 == 127) codes[i] = 1;
   const auto w = PackedWeight::pack_fp8(n, k, codes.data(), scales);

@@ -144,6 +144,9 @@ RAISON_INLINE void store_i8(int8_t* p, VI a) {  // lanes are within [-128, 127]
 }
 RAISON_INLINE V to_float(VI a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 
+RAISON_INLINE V from_f16(__m256i h) {
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(h)), _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1))};
+}
 // 16-bit floats. Stores give the bits of tensor/dtype.h's *_saturate functions.
 RAISON_INLINE V load_f16(const uint16_t* p) {
   return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
@@ -153,8 +156,7 @@ RAISON_INLINE V load_f16(const uint16_t* p) {
 RAISON_INLINE V low_f16(VI a) {
   const __m256i low = _mm256_set1_epi32(0xFFFF);
   const __m256i h = _mm256_packus_epi32(_mm256_and_si256(a.lo, low), _mm256_and_si256(a.hi, low));
-  const __m256i ordered = _mm256_permute4x64_epi64(h, 0xD8);
-  return {_mm256_cvtph_ps(_mm256_castsi256_si128(ordered)), _mm256_cvtph_ps(_mm256_extracti128_si256(ordered, 1))};
+  return from_f16(_mm256_permute4x64_epi64(h, 0xD8));
 }
 RAISON_INLINE V load_bf16(const uint16_t* p) {
   const __m256i a = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));

@@ -167,6 +167,7 @@ RAISON_INLINE V abs(V a) {
   return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a.z), _mm512_set1_epi32(INT32_MAX)))};
 }
 
+RAISON_INLINE V from_f16(__m256i h) { return {cvt_f16(h)}; }
 // 16-bit floats. Stores give the bits of tensor/dtype.h's *_saturate functions.
 RAISON_INLINE V load_f16(const uint16_t* p) { return {cvt_f16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
 // The signed bytes 2 * kPair and 2 * kPair + 1 of each lane as int16.
