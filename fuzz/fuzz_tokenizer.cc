@@ -1,4 +1,4 @@
-// Any bytes as a tokenizer.json; behind zero bytes a tokenizer_config.json and a text to encode.
+// Any bytes as a tokenizer.json, or else as a tiktoken file; behind zero bytes a tokenizer_config.json and a text to encode.
 #include "parts.h"
 #include "properties.h"
 #include "tokenizer/chat_template.h"
@@ -53,6 +53,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto tokenizer = Tokenizer::from_hf_json(file, config, "t.json");
   if (!tokenizer.ok()) {
     fuzz::check_refusal(tokenizer.message());
+    const auto ranks = Tokenizer::from_tiktoken(file, config, "tiktoken.model", "kimi-k2");
+    if (ranks.ok()) {
+      check(**ranks, text);
+    } else {
+      fuzz::check_refusal(ranks.message());
+    }
     return 0;
   }
   check(**tokenizer, text);

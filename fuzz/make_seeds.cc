@@ -115,7 +115,9 @@ std::vector<std::string> tokenizers() {
       tokenizer_file(R"("pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "first"}, "decoder": {"type": "Metaspace"})",
                      fallback),
       tokenizer_file(R"("pre_tokenizer": {"type": "Punctuation", "behavior": "Contiguous"})", fallback),
-      tokenizer_file(kimi, bpe)};
+      tokenizer_file(kimi, bpe),
+      std::string("SGVs 5\nYQ== 0\nYg== 1\nYw== 2\nYWI= 3\nYWJj 4\nIA== 6\n") + '\0' +
+          R"({"bos_token": "[BOS]", "added_tokens_decoder": {"7": {"content": "[BOS]", "special": true}}})"};
 }
 
 std::vector<std::string> configs() {

@@ -21,6 +21,12 @@ inline bool json_bool(const nlohmann::json& node, const char* key, bool fallback
   return it != node.end() && it->is_boolean() ? it->get<bool>() : fallback;
 }
 
+inline int64_t json_integer(const nlohmann::json& node, const char* key, int64_t fallback) {
+  if (!node.is_object()) return fallback;
+  const auto it = node.find(key);
+  return it != node.end() && it->is_number_integer() ? it->get<int64_t>() : fallback;
+}
+
 // An object from text; errors are one line with the byte where parsing stopped.
 Result<nlohmann::json> parse_json_object(std::string_view text, const std::string& where);
 

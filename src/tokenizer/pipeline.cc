@@ -241,8 +241,8 @@ Status PipelineTokenizer::load_decode_step(const json& node, const std::string& 
     if (prefix) leading_strip_.assign(1, ' ');
   } else if (type == "Strip") {
     const std::string content = json_string(node, "content");
-    const int64_t start = node.value("start", json(0)).is_number_integer() ? node["start"].get<int64_t>() : 0;
-    if (node.value("stop", json(0)) != 0 || start < 0 || start > 1 || content.empty()) {
+    const int64_t start = json_integer(node, "start", 0), stop = json_integer(node, "stop", 0);
+    if (stop != 0 || start < 0 || start > 1 || content.empty()) {
       return error("{}: decoder Strip is supported with one character at the start only", where);
     }
     if (start == 1) leading_strip_ = content;
