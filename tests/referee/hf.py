@@ -19,4 +19,5 @@ def main():
         print(f"{folder}: largest logit difference {np.abs(got - want).max():.2e} (logits' standard deviation {want.std():.2f})")
 
 
-main()
+if __name__ == "__main__":
+    main()

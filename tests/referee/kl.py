@@ -110,7 +110,8 @@ def compare(name, kind, file, sequences):
         delta.append(np.abs(ours[rows, nexts] - theirs[rows, nexts]))
     a, b = (np.concatenate(kl[k]).mean() for k in ("raison", "llama.cpp"))
     print(f"{name:10} {kind:7} positions {SEQUENCES * LENGTH}  KL(exact||raison) {a:.3e}  KL(exact||llama.cpp) {b:.3e}  "
-          f"ratio {a / b:.3f}  top-1 equal {np.concatenate(top).mean():.4f}  mean |dlogprob| {np.concatenate(delta).mean():.2e}")
+          f"ratio {a / b:.3f}  top-1 equal {np.concatenate(top).mean():.4f}  |dlogprob| mean {np.concatenate(delta).mean():.2e} "
+          f"median {np.median(np.concatenate(delta)):.2e}")
     for warning in llama.warnings:
         print("   llama.cpp says:", warning.strip())
     llama.close()
@@ -129,4 +130,5 @@ def main():
             compare(name, kind, file, sequences)
 
 
-main()
+if __name__ == "__main__":
+    main()
