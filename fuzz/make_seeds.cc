@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "io/gguf_writer.h"
+#include "io/safetensors.h"
 
 using namespace raison;
 
