@@ -202,26 +202,7 @@ TEST(TokenizerGoldenFiles, DeepSeekR1AsPublishedAddsBosByItsConfig) {
   check_texts(**tokenizer, raison::testing::shared_dir() + "/goldens/tokenizers/deepseek-r1.jsonl");
 }
 
-// CPU time, so that a busy machine does not fail it.
-TEST(TokenizerGoldenFiles, EncodesFiveMegabytesASecondSlow) {
-  const std::string inputs = raison::testing::shared_dir() + "/refdata/tokenizers/goldens-kitoken/";
-  if (!exists(inputs + "mixed_input.txt")) GTEST_SKIP() << raison::testing::missing(inputs + "mixed_input.txt");
-  std::string text = slurp(inputs + "small_input.txt");
-  while (text.size() < 8'000'000) text += slurp(inputs + "small_input.txt") + slurp(inputs + "mixed_input.txt");
-  for (const std::string& name : golden_names()) {
-    auto tokenizer = golden_tokenizer(name);
-    ASSERT_TRUE(tokenizer.ok());
-    const std::clock_t start = std::clock();
-    const Ids ids = must_encode(**tokenizer, text, false);
-    const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-    const double speed = static_cast<double>(text.size()) / 1e6 / seconds;
-    printf("%s: %.1f MB/s, %.2f bytes a token\n", name.c_str(), speed,
-           static_cast<double>(text.size()) / static_cast<double>(ids.size()));
-    EXPECT_GT(speed, 5.0) << name;
-  }
-}
 
-// kitoken's own ids for larger texts.
 TEST(TokenizerGoldenFiles, Kitoken) {
   const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/goldens-kitoken/";
   if (!exists(folder + "mixed_input.txt")) GTEST_SKIP() << raison::testing::missing(folder + "mixed_input.txt");
