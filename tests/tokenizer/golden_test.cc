@@ -202,7 +202,6 @@ TEST(TokenizerGoldenFiles, DeepSeekR1AsPublishedAddsBosByItsConfig) {
   check_texts(**tokenizer, raison::testing::shared_dir() + "/goldens/tokenizers/deepseek-r1.jsonl");
 }
 
-
 TEST(TokenizerGoldenFiles, Kitoken) {
   const std::string folder = raison::testing::shared_dir() + "/refdata/tokenizers/goldens-kitoken/";
   if (!exists(folder + "mixed_input.txt")) GTEST_SKIP() << raison::testing::missing(folder + "mixed_input.txt");
