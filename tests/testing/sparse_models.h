@@ -31,6 +31,16 @@ inline std::string gunzipped(const std::string& path) {
   return out;
 }
 
+// Whether it is the file system that refused: the one reason for a test to skip. Any other failure is one.
+inline bool no_sparse_files(const std::string& message) { return message.starts_with("NO SPARSE FILES"); }
+
+// "" if all that R1's full shape is made of is there, else what a skipped test says of the first thing missing.
+inline std::string missing_r1_data() {
+  for (const std::string& path : {r1_map_path(), r1_config_path(), r1_tokenizer_path()})
+    if (!std::ifstream(path)) return missing(path);
+  return "";
+}
+
 // The plan's files with holes for data. Error: the file system refuses files of that size.
 inline Status write_sparse(const WritePlan& plan) {
   for (const FilePlan& f : plan.files) {
