@@ -418,6 +418,7 @@ TEST_F(PullTest, WaitsForWhoeverHoldsTheLock) {
 
 // A limit on the size of files stands for a disk that is full.
 TEST_F(PullTest, AFullDiskKeepsWhatHasCome) {
+  limits_.parallel_from = 1 << 30;  // one stream: of several, the one that meets the end first decides how much has come
   signal(SIGXFSZ, SIG_IGN);
   rlimit before = {};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -429,8 +430,15 @@ TEST_F(PullTest, AFullDiskKeepsWhatHasCome) {
   ASSERT_FALSE(result.ok());
   EXPECT_TRUE(has(result.message(), "disk is full")) << result.message();
   EXPECT_EQ(state(), HubCache::Lookup::State::Absent);
+  int64_t kept = 0;
+  {
+    const auto left = PartialBlob::open(weights_blob(), 3 << 20);
+    ASSERT_TRUE(left.ok()) << left.message();
+    kept = (*left)->have().total();
+  }
   hub_.forget_requests();
   expect_whole();
+  EXPECT_EQ(hub_.content_sent(), (3 << 20) - kept);
   EXPECT_LT(hub_.content_sent(), (3 << 20) - (512 << 10));
 }
 
