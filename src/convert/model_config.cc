@@ -4,6 +4,7 @@
 
 #include "base/math.h"
 #include "convert/tensor_names.h"
+#include "io/deepseek_router.h"
 #include "io/tensor_read.h"
 
 namespace raison {
@@ -142,6 +143,26 @@ Status add_heads(const ConfigReader& r, const std::string& p, Metadata* m) {
   return {};
 }
 
+// A config that is silent means what its class in the reference takes: V3 has a sigmoid router with groups, V2 a greedy one.
+Status add_router(const ConfigReader& r, const std::string& p, Metadata* m) {
+  RAISON_ASSIGN(const std::string type, r.string_or("model_type", ""));
+  const bool v3 = type != "deepseek_v2";
+  RAISON_ASSIGN(const double scale, r.number_or("routed_scaling_factor", v3 ? 2.5 : 1.0, 0.0, 1e6));
+  set_real(m, p + "expert_weights_scale", scale);
+  RAISON_ASSIGN(const bool norm, r.boolean_or("norm_topk_prob", v3));
+  m->set(p + "expert_weights_norm", norm);
+  RAISON_ASSIGN(const std::string scoring, r.string_or("scoring_func", v3 ? "sigmoid" : "softmax"));
+  if (scoring != "softmax" && scoring != "sigmoid") return r.bad("scoring_func", "is neither softmax nor sigmoid");
+  m->set(p + "expert_gating_func", uint64_t{scoring == "sigmoid" ? 2u : 1u});
+  RAISON_ASSIGN(const std::string method, r.string_or("topk_method", v3 ? "noaux_tc" : "greedy"));
+  const bool grouped = method != "greedy";  // a greedy router does not look at n_group
+  RAISON_ASSIGN(const int64_t groups, r.integer_or("n_group", v3 ? 8 : 1, 1, 1 << 16));
+  RAISON_ASSIGN(const int64_t top_groups, r.integer_or("topk_group", v3 ? 4 : 1, 1, 1 << 16));
+  set_count(m, p + "expert_group_count", grouped ? groups : 1);
+  set_count(m, p + "expert_group_used_count", grouped ? top_groups : 1);
+  return {};
+}
+
 // MLA as llama.cpp computes it: one shared latent head; per-head widths under the _mla keys.
 Status add_latent_heads(const ConfigReader& r, const std::string& p, Metadata* m) {
   RAISON_ASSIGN(const int64_t rank, r.integer("kv_lora_rank", 1, 1 << 20));
@@ -154,13 +175,7 @@ Status add_latent_heads(const ConfigReader& r, const std::string& p, Metadata* m
   set_count(m, p + "attention.key_length_mla", nope + rope);
   set_count(m, p + "attention.value_length_mla", v);
   set_count(m, p + "rope.dimension_count", rope);
-  RAISON_ASSIGN(const double scale, r.number_or("routed_scaling_factor", 1.0, 0.0, 1e6));
-  set_real(m, p + "expert_weights_scale", scale);
-  RAISON_ASSIGN(const bool norm, r.boolean_or("norm_topk_prob", false));
-  m->set(p + "expert_weights_norm", norm);
-  RAISON_ASSIGN(const std::string scoring, r.string_or("scoring_func", "softmax"));
-  if (scoring != "softmax" && scoring != "sigmoid") return r.bad("scoring_func", "is neither softmax nor sigmoid");
-  m->set(p + "expert_gating_func", uint64_t{scoring == "sigmoid" ? 2u : 1u});
+  RAISON_RETURN_IF_ERROR(add_router(r, p, m));
   RAISON_ASSIGN(const int64_t frequency, r.integer_or("moe_layer_freq", 1, 1, 1 << 20));
   if (frequency != 1) return r.bad("moe_layer_freq", "is not 1, which GGUF cannot say");
   return {};
@@ -253,7 +268,8 @@ class ConfigWriter {
 
   Result<Json> write(DType dtype) {
     const bool latent = architecture_ == "deepseek2";
-    const bool sigmoid = latent && integer("expert_gating_func").value_or(1) == 2;
+    if (latent) { RAISON_ASSIGN(router_, deepseek_router(file_)); }
+    const bool sigmoid = router_.sigmoid;
     const Architecture* a = nullptr;
     for (const Architecture& known : kArchitectures)
       if (architecture_ == known.gguf && (!sigmoid || std::string(known.model_type) != "deepseek_v2") && a == nullptr)
@@ -315,10 +331,9 @@ class ConfigWriter {
     j_["qk_rope_head_dim"] = *rope;
     j_["v_head_dim"] = *value;
     if (!j_.contains("q_lora_rank")) j_["q_lora_rank"] = nullptr;
-    const int64_t groups = integer("expert_group_count").value_or(1);
-    j_["n_group"] = groups;
-    j_["topk_group"] = integer("expert_group_used_count").value_or(1);
-    j_["topk_method"] = sigmoid ? "noaux_tc" : groups > 1 ? "group_limited_greedy" : "greedy";
+    j_["n_group"] = router_.groups;
+    j_["topk_group"] = router_.top_groups;
+    j_["topk_method"] = router_.correction ? "noaux_tc" : router_.groups > 1 ? "group_limited_greedy" : "greedy";
     j_["scoring_func"] = sigmoid ? "sigmoid" : "softmax";
     j_["norm_topk_prob"] = m_.boolean(p_ + "expert_weights_norm").value_or(false);
     j_["routed_scaling_factor"] = plain(m_.number(p_ + "expert_weights_scale").value_or(1.0));
@@ -385,6 +400,7 @@ class ConfigWriter {
   const GgufFile& file_;
   const Metadata& m_;
   std::string architecture_, p_;
+  DeepseekRouter router_;
   Json j_;
 };
 

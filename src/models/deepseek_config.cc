@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "io/deepseek_router.h"
 #include "models/deepseek.h"
 
 namespace raison {
@@ -34,10 +35,11 @@ Status read_router(const ConfigReader& r, bool sigmoid, DeepseekConfig* c) {
     return r.bad("scoring_func", "is \"" + scoring.substr(0, 32) + "\"; sigmoid and softmax are known");
   if (method != "noaux_tc" && method != "greedy" && method != "group_limited_greedy")
     return r.bad("topk_method", "is \"" + method.substr(0, 32) + "\"; noaux_tc, greedy and group_limited_greedy are known");
-  RAISON_ASSIGN(const int64_t groups, r.integer_or("n_group", 1, 1, 1 << 16));
-  RAISON_ASSIGN(const int64_t top_groups, r.integer_or("topk_group", 1, 1, 1 << 16));
+  // What the reference's classes take where a config is silent.
+  RAISON_ASSIGN(const int64_t groups, r.integer_or("n_group", sigmoid ? 8 : 1, 1, 1 << 16));
+  RAISON_ASSIGN(const int64_t top_groups, r.integer_or("topk_group", sigmoid ? 4 : 1, 1, 1 << 16));
   RAISON_ASSIGN(c->router.normalise, r.boolean_or("norm_topk_prob", sigmoid));
-  RAISON_ASSIGN(const double scale, r.number_or("routed_scaling_factor", 1, 0, 1e6));
+  RAISON_ASSIGN(const double scale, r.number_or("routed_scaling_factor", sigmoid ? 2.5 : 1, 0, 1e6));
   c->router.experts = static_cast<int>(experts);
   c->router.top_k = static_cast<int>(used);
   c->router.sigmoid = scoring == "sigmoid";
@@ -49,13 +51,6 @@ Status read_router(const ConfigReader& r, bool sigmoid, DeepseekConfig* c) {
   return {};
 }
 
-// Files written before the format had keys for groups: the published models' own.
-std::pair<int64_t, int64_t> published_groups(int64_t experts) {
-  if (experts == 256) return {8, 4};  // V3, R1
-  if (experts == 160) return {8, 3};  // V2
-  return {1, 1};
-}
-
 Status read_router(const GgufFile& file, const GgufKeys& r, DeepseekConfig* c) {
   RAISON_ASSIGN(const int64_t experts, r.integer_or("expert_count", 0, 0, 1 << 16));
   if (experts == 0) return {};
@@ -63,22 +58,16 @@ Status read_router(const GgufFile& file, const GgufKeys& r, DeepseekConfig* c) {
   RAISON_ASSIGN(c->expert_feed_forward, r.integer("expert_feed_forward_length", 1, 1 << 22));
   RAISON_ASSIGN(c->shared_experts, r.integer_or("expert_shared_count", 0, 0, 1 << 10));
   RAISON_ASSIGN(c->dense_layers, r.integer_or("leading_dense_block_count", 0, 0, 4096));
-  c->correction = file.find(fmt::format("blk.{}.exp_probs_b.bias", c->dense_layers)) != nullptr;
-  // 1: softmax, 2: sigmoid. Files older than the key are V2's, or V3's with their correction bias.
-  RAISON_ASSIGN(const int64_t gating, r.integer_or("expert_gating_func", c->correction ? 2 : 1, 0, 100));
-  if (gating > 2)
-    return error("{}: deepseek2.expert_gating_func {} is not known; 1 (softmax) and 2 (sigmoid) are", r.where(), gating);
-  c->router.sigmoid = gating == 0 ? c->correction : gating == 2;
-  const auto [groups, kept] = published_groups(experts);
-  RAISON_ASSIGN(const int64_t group_count, r.integer_or("expert_group_count", groups, 1, 1 << 16));
-  RAISON_ASSIGN(const int64_t top_groups, r.integer_or("expert_group_used_count", kept, 1, 1 << 16));
+  RAISON_ASSIGN(const DeepseekRouter router, deepseek_router(file));
   RAISON_ASSIGN(const double scale, r.number_or("expert_weights_scale", 1, 0, 1e6));
   const auto normalise = file.metadata().boolean("deepseek2.expert_weights_norm");
   c->router.normalise = normalise.value_or(false);
   c->router.experts = static_cast<int>(experts);
   c->router.top_k = static_cast<int>(used);
-  c->router.groups = static_cast<int>(group_count);
-  c->router.top_groups = static_cast<int>(top_groups);
+  c->correction = router.correction;
+  c->router.sigmoid = router.sigmoid;
+  c->router.groups = static_cast<int>(router.groups);
+  c->router.top_groups = static_cast<int>(router.top_groups);
   c->router.group_top2 = c->correction;
   c->router.scale = scale == 0 ? 1.0f : static_cast<float>(scale);
   return {};
