@@ -4,6 +4,22 @@
 
 namespace raison {
 
+// A pre-norm layer: attention, then a SwiGLU or experts.
+template <class Attention>
+struct DecoderBlock {
+  RmsNorm input_norm, post_norm;
+  Attention attention;
+  SwiGlu mlp;            // of a dense layer
+  MixtureOfExperts moe;  // of a layer with experts
+
+  Tensor operator()(Context& ctx, int layer, const Tensor& in, const ForwardBatch& batch,
+                    const std::vector<uint8_t* const*>& row_pages, const RopeRows& angles) const {
+    const Tensor h = add(ctx, in, attention(ctx, layer, batch, row_pages, angles, input_norm(ctx, in)));
+    const Tensor x = post_norm(ctx, h);
+    return add(ctx, h, moe.experts.empty() ? mlp(ctx, x) : moe(ctx, x));
+  }
+};
+
 class Decoder : public Model {
  public:
   Decoder(ModelInfo info, const RopeConfig& rope) : info_(std::move(info)), rope_(rope) {}

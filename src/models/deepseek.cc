@@ -5,12 +5,7 @@
 namespace raison {
 namespace {
 
-struct DeepseekBlock {
-  RmsNorm input_norm, post_norm;
-  MultiHeadLatentAttention attention;
-  SwiGlu mlp;            // of a dense layer
-  MixtureOfExperts moe;  // of a layer with experts
-};
+using DeepseekBlock = DecoderBlock<MultiHeadLatentAttention>;
 
 class DeepseekDecoder final : public Decoder {
  public:
@@ -95,10 +90,7 @@ class DeepseekDecoder final : public Decoder {
 
   Tensor block(Context& c, int64_t layer, const Tensor& in, const ForwardBatch& batch,
                const std::vector<uint8_t* const*>& row_pages, const RopeRows& angles) const override {
-    const DeepseekBlock& b = blocks_[static_cast<size_t>(layer)];
-    const Tensor h = add(c, in, b.attention(c, static_cast<int>(layer), batch, row_pages, angles, b.input_norm(c, in)));
-    const Tensor x = b.post_norm(c, h);
-    return add(c, h, c_.has_experts(layer) ? b.moe(c, x) : b.mlp(c, x));
+    return blocks_[static_cast<size_t>(layer)](c, static_cast<int>(layer), in, batch, row_pages, angles);
   }
 
   Status load_attention(ParameterLoader& loader, const std::string& hf, const std::string& gguf, MultiHeadLatentAttention* a) {

@@ -33,4 +33,14 @@ Result<DeepseekConfig> deepseek_from_gguf(const GgufFile& file);
 ModelInfo deepseek_info(const DeepseekConfig&);
 Result<std::unique_ptr<Model>> build_deepseek(const DeepseekConfig&, ParameterLoader&);
 
+// What architecture_of asks for and both answer alike: one GGUF architecture is the whole family's.
+struct DeepseekFamily {
+  static constexpr const char* kName = "deepseek2";
+  static Result<DeepseekConfig> from_gguf(const GgufFile& file) { return deepseek_from_gguf(file); }
+  static ModelInfo info(const DeepseekConfig& c) { return deepseek_info(c); }
+  static Result<std::unique_ptr<Model>> build(const DeepseekConfig& c, ParameterLoader& loader) {
+    return build_deepseek(c, loader);
+  }
+};
+
 }  // namespace raison

@@ -5,19 +5,13 @@
 
 namespace raison {
 namespace {
-struct DeepseekV3 {
-  static constexpr const char* kName = "deepseek2";  // deepseek_v2.cc reads their GGUF files
+struct DeepseekV3 : DeepseekFamily {
   static std::vector<std::string> model_types() { return {"deepseek_v3", "kimi_k2"}; }
   static Result<DeepseekConfig> from_hf(const nlohmann::json& json, const std::string& where) {
     RAISON_ASSIGN(DeepseekConfig c, deepseek_from_hf(json, where, true));
     c.model_type = json.value("model_type", "deepseek_v3");
     c.hf_class = "DeepseekV3ForCausalLM";
     return c;
-  }
-  static Result<DeepseekConfig> from_gguf(const GgufFile& file) { return deepseek_from_gguf(file); }
-  static ModelInfo info(const DeepseekConfig& c) { return deepseek_info(c); }
-  static Result<std::unique_ptr<Model>> build(const DeepseekConfig& c, ParameterLoader& loader) {
-    return build_deepseek(c, loader);
   }
 };
 }  // namespace

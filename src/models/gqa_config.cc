@@ -117,6 +117,11 @@ Result<GqaConfig> gqa_from_gguf(const GgufFile& file, const std::string& archite
   return c;
 }
 
+Status check_feed_forward(const GqaConfig& c, const GgufFile& file, const std::string& architecture) {
+  if (c.feed_forward >= 1) return {};
+  return error("{}: key {}.feed_forward_length is missing", file.path(), architecture);
+}
+
 ModelInfo gqa_info(const GqaConfig& c) {
   ModelInfo i;
   i.architecture = c.model_type;

@@ -6,12 +6,7 @@
 namespace raison {
 namespace {
 
-struct GqaBlock {
-  RmsNorm input_norm, post_norm;
-  GroupedQueryAttention attention;
-  SwiGlu mlp;            // of a dense layer
-  MixtureOfExperts moe;  // of a layer with experts
-};
+using GqaBlock = DecoderBlock<GroupedQueryAttention>;
 
 class GqaDecoder final : public Decoder {
  public:
@@ -78,10 +73,7 @@ class GqaDecoder final : public Decoder {
  private:
   Tensor block(Context& c, int64_t layer, const Tensor& in, const ForwardBatch& batch,
                const std::vector<uint8_t* const*>& row_pages, const RopeRows& angles) const override {
-    const GqaBlock& b = blocks_[static_cast<size_t>(layer)];
-    const Tensor h = add(c, in, b.attention(c, static_cast<int>(layer), batch, row_pages, angles, b.input_norm(c, in)));
-    const Tensor x = b.post_norm(c, h);
-    return add(c, h, c_.has_experts(layer) ? b.moe(c, x) : b.mlp(c, x));
+    return blocks_[static_cast<size_t>(layer)](c, static_cast<int>(layer), in, batch, row_pages, angles);
   }
 
   Status load_block(ParameterLoader& loader, int64_t l) {

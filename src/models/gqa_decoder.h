@@ -29,5 +29,15 @@ Result<GqaConfig> gqa_from_hf(const nlohmann::json& json, const std::string& whe
 Result<GqaConfig> gqa_from_gguf(const GgufFile& file, const std::string& architecture);
 ModelInfo gqa_info(const GqaConfig&);
 Result<std::unique_ptr<Model>> build_gqa_decoder(const GqaConfig&, ParameterLoader&);
+// The key that a dense model must have, and a model of experts need not.
+Status check_feed_forward(const GqaConfig&, const GgufFile& file, const std::string& architecture);
+
+// What architecture_of asks for and all of them answer alike.
+struct GqaFamily {
+  static ModelInfo info(const GqaConfig& c) { return gqa_info(c); }
+  static Result<std::unique_ptr<Model>> build(const GqaConfig& c, ParameterLoader& loader) {
+    return build_gqa_decoder(c, loader);
+  }
+};
 
 }  // namespace raison

@@ -4,7 +4,7 @@
 
 namespace raison {
 namespace {
-struct Llama {
+struct Llama : GqaFamily {
   static constexpr const char* kName = "llama";
   static std::vector<std::string> model_types() { return {"llama"}; }
   static void complete(GqaConfig* c) {
@@ -25,12 +25,8 @@ struct Llama {
     const GgufKeys r(file.metadata(), file.path(), kName);
     RAISON_ASSIGN(const int64_t experts, r.integer_or("expert_count", 0, 0, 1 << 20));
     if (experts > 0) return error("{}: expert_count {}: a Llama with experts is not supported", file.path(), experts);
-    if (c.feed_forward < 1) return error("{}: key llama.feed_forward_length is missing", file.path());
+    RAISON_RETURN_IF_ERROR(check_feed_forward(c, file, kName));
     return c;
-  }
-  static ModelInfo info(const GqaConfig& c) { return gqa_info(c); }
-  static Result<std::unique_ptr<Model>> build(const GqaConfig& c, ParameterLoader& loader) {
-    return build_gqa_decoder(c, loader);
   }
 };
 }  // namespace

@@ -4,7 +4,7 @@
 
 namespace raison {
 namespace {
-struct Qwen3 {
+struct Qwen3 : GqaFamily {
   static constexpr const char* kName = "qwen3";
   static std::vector<std::string> model_types() { return {"qwen3"}; }
   static void complete(GqaConfig* c) {
@@ -22,12 +22,8 @@ struct Qwen3 {
   static Result<GqaConfig> from_gguf(const GgufFile& file) {
     RAISON_ASSIGN(GqaConfig c, gqa_from_gguf(file, kName));
     complete(&c);
-    if (c.feed_forward < 1) return error("{}: key qwen3.feed_forward_length is missing", file.path());
+    RAISON_RETURN_IF_ERROR(check_feed_forward(c, file, kName));
     return c;
-  }
-  static ModelInfo info(const GqaConfig& c) { return gqa_info(c); }
-  static Result<std::unique_ptr<Model>> build(const GqaConfig& c, ParameterLoader& loader) {
-    return build_gqa_decoder(c, loader);
   }
 };
 }  // namespace

@@ -4,7 +4,7 @@
 
 namespace raison {
 namespace {
-struct Qwen3Moe {
+struct Qwen3Moe : GqaFamily {
   static constexpr const char* kName = "qwen3moe";
   static std::vector<std::string> model_types() { return {"qwen3_moe"}; }
   static void complete(GqaConfig* c) {
@@ -54,10 +54,6 @@ struct Qwen3Moe {
     c.router.normalise = true;  // the format has no key for it: all published ones are
     RAISON_RETURN_IF_ERROR(check(c, file.path()));
     return c;
-  }
-  static ModelInfo info(const GqaConfig& c) { return gqa_info(c); }
-  static Result<std::unique_ptr<Model>> build(const GqaConfig& c, ParameterLoader& loader) {
-    return build_gqa_decoder(c, loader);
   }
 };
 }  // namespace
