@@ -77,7 +77,7 @@ Result<int> run_eval(const EvalOptions& options) {
 void add_eval(CLI::App& app, Action& action) {
   auto options = std::make_shared<EvalOptions>();
   CLI::App* command = app.add_subcommand("eval", "Measure how often a model is right");
-  command->add_option("MODEL", options->model, "Model folder or GGUF file")->required();
+  command->add_option("MODEL", options->model, "Model folder, GGUF file or ID of the hub")->required();
   command->add_option("TASK", options->task, "countdown: combine three numbers to reach a target")
       ->required()
       ->check(CLI::IsMember({"countdown"}))

@@ -78,7 +78,7 @@ Result<int> run_logits(const LogitsOptions& options) {
 void add_logits(CLI::App& app, Action& action) {
   auto options = std::make_shared<LogitsOptions>();
   CLI::App* command = app.add_subcommand("logits", "Compute the logits of every position of a token list");
-  command->add_option("MODEL", options->model, "Model folder or GGUF file")->required();
+  command->add_option("MODEL", options->model, "Model folder, GGUF file or ID of the hub")->required();
   command->add_option("--tokens", options->tokens, "Ids \"1,2,3\", or a file (text, or safetensors with \"tokens\")")
       ->required()
       ->type_name("LIST|FILE");

@@ -94,7 +94,7 @@ Result<int> run_perplexity(const PerplexityOptions& options) {
 void add_perplexity(CLI::App& app, Action& action) {
   auto options = std::make_shared<PerplexityOptions>();
   CLI::App* command = app.add_subcommand("perplexity", "Measure how well a model predicts a text");
-  command->add_option("MODEL", options->model, "Model folder or GGUF file")->required();
+  command->add_option("MODEL", options->model, "Model folder, GGUF file or ID of the hub")->required();
   command->add_option("FILE", options->file, "The text, UTF-8")->required();
   command->add_option("--ctx", options->context, "Tokens in a window (default: 512, or the model's context if smaller)")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
