@@ -122,8 +122,7 @@ Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std
   job.max_tokens = request.max_tokens;
   job.stop_ids = stop_ids;
   const auto start = Clock::now();
-  const double prompt_before = engine.prefill_seconds(), decode_before = engine.decode_seconds();
-  const int64_t computed_before = engine.prefill_tokens();
+  const EngineStats before = engine.stats();
   RAISON_ASSIGN(const uint64_t id, engine.submit(std::move(job)));
 
   Reply reply;
@@ -168,9 +167,10 @@ Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std
   reply.thought_tokens = printer.thought_tokens();
   reply.thought_seconds = printer.thought_seconds();
   reply.seconds = seconds_since(start);
-  reply.prompt_seconds = engine.prefill_seconds() - prompt_before;
-  reply.decode_seconds = engine.decode_seconds() - decode_before;
-  reply.prompt_computed = engine.prefill_tokens() - computed_before;
+  const EngineStats after = engine.stats();
+  reply.prompt_seconds = after.prefill_seconds - before.prefill_seconds;
+  reply.decode_seconds = after.decode_seconds - before.decode_seconds;
+  reply.prompt_computed = after.prompt_tokens - before.prompt_tokens;
   if (request.sampling.temperature != 0) reply.seed = request.sampling.seed;
   reply.context_full = reply.finish == FinishReason::Length &&
                        reply.prompt_tokens + static_cast<int64_t>(reply.tokens.size()) >= engine.context();

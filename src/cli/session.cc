@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "cli/hub_session.h"
 
 namespace raison::cli {
@@ -149,17 +149,6 @@ Result<TextSide> load_text_side(const std::string& path) {
   return load_text_side(files);
 }
 
-namespace {
-// Most of what the system says is free, or none if it says nothing.
-std::optional<int64_t> available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string key, unit;
-  for (int64_t kib = 0; file >> key >> kib; std::getline(file, unit))
-    if (key == "MemAvailable:") return kib * 1024 / 100 * 85;
-  return std::nullopt;
-}
-}  // namespace
-
 Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, int threads, bool need_text,
                                                   LoadOptions options) {
   auto loaded = std::make_unique<LoadedModel>();
@@ -173,7 +162,7 @@ Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, i
     return text.error();
   }
   if (!options.weights_memory) {  // experts beyond what is free would be swapped, or end the program
-    options.weights_memory = available_memory();
+    if (const auto free = available_memory()) options.weights_memory = *free / 100 * 85;
     options.weights_memory_is_wish = true;
   }
   RAISON_ASSIGN(loaded->model, load_model(loaded->files, options));

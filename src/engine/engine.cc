@@ -2,155 +2,251 @@
 
 #include <algorithm>
 #include <chrono>
-#include <deque>
 #include <new>
 
+#include "base/memory.h"
+#include "engine/scheduler.h"
 #include "ops/ops.h"
+#include "ops/serial_exec.h"
 
 namespace raison {
 namespace {
+
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Pages within the bound; without one: half of what is free, so that a cache never pushes the weights out.
+int64_t most_pages(const KvLayout& layout, int64_t bytes) {
+  if (bytes <= 0) bytes = available_memory().value_or(0) / 2;
+  return bytes > 0 ? std::max<int64_t>(1, bytes / layout.page_bytes()) : 0;
+}
+
+constexpr float kNever = -__builtin_inff();
+
+// Draws the next token; `logits` [vocab] are left as they were.
+Result<int32_t> draw(EngineSequence& s, float* logits, int64_t vocab) {
+  std::vector<int32_t> ruled_out = s.think.forbidden();
+  if (s.think.stop_forbidden()) ruled_out.insert(ruled_out.end(), s.request.stop_ids.begin(), s.request.stop_ids.end());
+  std::vector<float> kept;
+  for (const int32_t id : ruled_out) kept.push_back(std::exchange(logits[id], kNever));
+  const auto prompt = std::span<const int32_t>(s.tokens).first(s.request.prompt.size());
+  const auto generated = std::span<const int32_t>(s.tokens).subspan(s.request.prompt.size());
+  auto token = sample_token(std::span<const float>(logits, static_cast<size_t>(vocab)), prompt, generated, s.request.sampling,
+                            s.request.sample_index, s.tokens.size());
+  for (size_t i = ruled_out.size(); i-- > 0;) logits[ruled_out[i]] = kept[i];  // backwards: an id may be there twice
+  return token;
+}
+
 }  // namespace
 
 struct Engine::Impl {
-  struct Sequence {
-    uint64_t id = 0;
-    Request request;
-    std::vector<int32_t> tokens;  // prompt, then what was generated
-    int64_t computed = 0;         // leading tokens whose K and V lie in the pages
-    KvCache::Sequence pages;
-    int64_t limit = 0;  // tokens.size() at which it ends
-    bool cancelled = false;
-  };
-
   Model& model;
   Exec& exec;
   const KernelTable& kernels;
   EngineOptions options;
-  KvCache cache;
+  Scheduler scheduler;
   Arena arena;
-  std::deque<std::unique_ptr<Sequence>> running, waiting;  // in order of submission
-  uint64_t next_id = 1;
-  int64_t context = 0, prefilled = 0;
-  double prefill_time = 0, decode_time = 0;
+  EngineStats counts;
+  uint64_t next_id = 1, weights_version;
+  int64_t context;
+  std::vector<TokenEvent> events;  // of this step
 
   Impl(Model& m, Exec& e, const KernelTable& k, EngineOptions o)
-      : model(m), exec(e), kernels(k), options(o), cache(m.kv_layout(o.cache_type, o.page_size)) {
-    context = options.context > 0 ? options.context : model.info().context_length;
+      : model(m),
+        exec(e),
+        kernels(k),
+        options(o),
+        scheduler(m.kv_layout(o.cache_type, o.page_size), o, most_pages(m.kv_layout(o.cache_type, o.page_size), o.cache_bytes)),
+        weights_version(m.parameters().version),
+        context(o.context > 0 ? o.context : m.info().context_length) {}
+
+  // Tokens at which a sequence ends.
+  int64_t limit_of(const Request& r) const {
+    const auto length = static_cast<int64_t>(r.prompt.size());
+    return r.max_tokens > 0 ? length + std::min(r.max_tokens, context - length) : context;
   }
 
-  void admit() {
-    while (!waiting.empty() && static_cast<int>(running.size()) < options.max_sequences) {
-      running.push_back(std::move(waiting.front()));
-      waiting.pop_front();
+  Status check(const Request& r) const {
+    const auto length = static_cast<int64_t>(r.prompt.size());
+    const int64_t vocab = model.info().vocab;
+    const auto in_vocabulary = [&](int32_t t) { return t >= 0 && t < vocab; };
+    if (length == 0) return error("the prompt is empty: at least one token is needed");
+    for (const int32_t t : r.prompt)
+      if (!in_vocabulary(t)) return error("token id {} is outside the vocabulary of {}", t, vocab);
+    for (const int32_t t : r.stop_ids)
+      if (!in_vocabulary(t)) return error("stop id {} is outside the vocabulary of {}", t, vocab);
+    if (length >= context)
+      return error(
+          "the prompt has {} tokens, the context holds {} with at least one to answer; shorten it or raise the context", length,
+          context);
+    RAISON_RETURN_IF_ERROR(scheduler.check(r, limit_of(r)));
+    if (r.adapter != -1) return error("adapter {} is not loaded", r.adapter);
+    RAISON_RETURN_IF_ERROR(r.sampling.validate());
+    RAISON_RETURN_IF_ERROR(r.think_limits.validate());
+    if (!r.think) return {};
+    RAISON_RETURN_IF_ERROR(r.think->validate());
+    for (const auto* marks : {&r.think->open, &r.think->close})
+      for (const auto& mark : *marks)
+        if (!std::all_of(mark.begin(), mark.end(), in_vocabulary))
+          return error("a thinking mark is outside the vocabulary of {}", vocab);
+    if (!std::all_of(r.think->forced_close.begin(), r.think->forced_close.end(), in_vocabulary))
+      return error("the end of thinking is outside the vocabulary of {}", vocab);
+    return {};
+  }
+
+  // Takes a token into the sequence; returns whether that ended it.
+  bool accept(EngineSequence& s, int32_t token, float logprob, bool forced) {
+    TokenEvent e;
+    e.request = s.id;
+    e.token = token;
+    e.logprob = logprob;
+    e.forced = forced;
+    s.tokens.push_back(token);
+    ++counts.generated_tokens;
+    const ThinkEnd before = s.think.ended_by();
+    std::vector<TokenKind> kinds;
+    s.think.push(token, &kinds);
+    if (s.think.ended_by() != before) e.think_end = s.think.ended_by();
+    const auto& stops = s.request.stop_ids;
+    if (!forced && std::find(stops.begin(), stops.end(), token) != stops.end()) {
+      e.finish = FinishReason::Stop;
+    } else if (s.known() >= s.limit) {
+      e.finish = FinishReason::Length;
+    }
+    const bool ended = e.finish != FinishReason::None;
+    if (ended) s.think.finish(&kinds);
+    s.held.push_back(std::move(e));
+    report(s, kinds);
+    return ended;
+  }
+
+  // The oldest held events, whose kinds are settled now.
+  void report(EngineSequence& s, const std::vector<TokenKind>& kinds) {
+    for (const TokenKind kind : kinds) {
+      s.held.front().kind = kind;
+      events.push_back(std::move(s.held.front()));
+      s.held.pop_front();
     }
   }
 
-  // The rows of this step: one token of each decoding sequence, a chunk of each prompt, within max_batch_tokens.
-  struct Step {
-    ForwardBatch batch;
-    std::vector<Sequence*> members;  // [S]
-    std::vector<Sequence*> outputs;  // [R] whose last known token is in this batch
-    int64_t prompt_tokens = 0;
-  };
+  // An end without a token.
+  void close(EngineSequence& s, FinishReason finish, std::string why) {
+    std::vector<TokenKind> kinds;
+    s.think.finish(&kinds);
+    report(s, kinds);
+    TokenEvent e;
+    e.request = s.id;
+    e.finish = finish;
+    e.error = std::move(why);
+    events.push_back(std::move(e));
+  }
 
-  Result<Step> plan() {
-    Step step;
-    ForwardBatch& b = step.batch;
-    b.kv = cache.layout();
+  // What the thought's bounds put in. Returns whether that ended the sequence.
+  bool accept_forced(EngineSequence& s) {
+    for (const int32_t token : s.think.take_forced())
+      if (accept(s, token, 0, true)) return true;
+    return false;
+  }
+
+  ForwardBatch make_batch(const std::vector<Scheduler::Share>& step, std::vector<EngineSequence*>* outputs) {
+    ForwardBatch b;
+    b.kv = scheduler.cache().layout();
     b.seq_offsets.push_back(0);
-    for (auto& s : running) {
-      const auto known = static_cast<int64_t>(s->tokens.size());
-      const int64_t room = options.max_batch_tokens - b.rows();
-      const int64_t n = std::min<int64_t>({known - s->computed, options.prefill_chunk, room});
-      if (n <= 0) continue;
-      RAISON_RETURN_IF_ERROR(s->pages.reserve(s->computed + n));
-      for (int64_t i = 0; i < n; ++i) {
+    for (const auto& [s, rows] : step) {
+      for (int64_t i = 0; i < rows; ++i) {
         b.tokens.push_back(s->tokens[static_cast<size_t>(s->computed + i)]);
         b.positions.push_back(static_cast<int32_t>(s->computed + i));
       }
-      step.prompt_tokens += std::clamp<int64_t>(static_cast<int64_t>(s->request.prompt.size()) - s->computed, 0, n);
       b.seq_offsets.push_back(static_cast<int32_t>(b.rows()));
       b.seq_pages.push_back(s->pages.pages());
-      step.members.push_back(s.get());
-      if (s->computed + n == known) {
-        b.output_rows.push_back(static_cast<int32_t>(b.rows() - 1));
-        step.outputs.push_back(s.get());
-      }
+      b.adapters.push_back(s->request.adapter);
+      if (s->computed + rows < s->known()) continue;
+      b.output_rows.push_back(static_cast<int32_t>(b.rows() - 1));
+      outputs->push_back(s);
     }
-    return step;
+    return b;
   }
 
-  TokenEvent next_token(Context& ctx, Sequence& s, const float* logits) {
-    TokenEvent event;
-    event.request = s.id;
+  // Next tokens of `outputs` from logits [R, vocab], each row by itself.
+  struct Drawn {
+    Result<int32_t> token = Result<int32_t>(-1);
+    float logprob = 0;
+  };
+  std::vector<Drawn> draw_all(const std::vector<EngineSequence*>& outputs, const Tensor& logits) {
+    std::vector<Drawn> drawn(outputs.size());
     const int64_t vocab = model.info().vocab;
-    const auto prompt = std::span<const int32_t>(s.tokens).first(s.request.prompt.size());
-    const auto generated = std::span<const int32_t>(s.tokens).subspan(s.request.prompt.size());
-    auto token = sample_token(std::span<const float>(logits, static_cast<size_t>(vocab)), prompt, generated, s.request.sampling,
-                              s.request.sample_index, s.tokens.size());
-    if (!token.ok()) {
-      event.finish = FinishReason::Error;
-      event.error = token.message();
-      return event;
+    parallel_serial(exec, static_cast<int64_t>(outputs.size()), [&](int64_t r, SerialExec& serial) {
+      EngineSequence& s = *outputs[static_cast<size_t>(r)];
+      Drawn& d = drawn[static_cast<size_t>(r)];
+      d.token = draw(s, logits.row(r), vocab);
+      if (!d.token.ok()) return;
+      const float t = s.request.sampling.temperature;
+      Arena none;
+      Context ctx{serial, kernels, none};
+      d.logprob = log_softmax_at(ctx, logits.row(r), vocab, *d.token, t > 0 ? t : 1.0f);
+    });
+    return drawn;
+  }
+
+  Status forward(const std::vector<Scheduler::Share>& step, bool* prompts) {
+    std::vector<EngineSequence*> outputs;
+    const ForwardBatch batch = make_batch(step, &outputs);
+    std::vector<Drawn> drawn;
+    try {
+      arena.reset();
+      Context ctx{exec, kernels, arena};
+      RAISON_RETURN_IF_ERROR(check_batch(model, batch));
+      const Tensor hidden = model.forward(ctx, batch);               // [R, hidden]
+      const Tensor logits = head_logits(ctx, model.head(), hidden);  // [R, vocab]
+      drawn = draw_all(outputs, logits);
+    } catch (const std::bad_alloc&) {
+      return error("out of memory in the forward pass; use a smaller context or fewer sequences");
     }
-    event.token = *token;
-    const float t = s.request.sampling.temperature;
-    event.logprob = log_softmax_at(ctx, logits, vocab, event.token, t > 0 ? t : 1.0f);
-    s.tokens.push_back(event.token);
-    const auto& stops = s.request.stop_ids;
-    if (std::find(stops.begin(), stops.end(), event.token) != stops.end()) {
-      event.finish = FinishReason::Stop;
-    } else if (static_cast<int64_t>(s.tokens.size()) >= s.limit) {
-      event.finish = FinishReason::Length;
+    for (const auto& [s, rows] : step) {
+      *prompts = *prompts || s->computed < s->prompt_size();
+      scheduler.computed(*s, rows);
     }
-    return event;
+    for (size_t r = 0; r < outputs.size(); ++r) {
+      EngineSequence& s = *outputs[r];
+      const Result<int32_t>& token = drawn[r].token;
+      if (!token.ok()) {
+        close(s, FinishReason::Error, token.message());
+        scheduler.finish(s);
+      } else if (accept(s, *token, drawn[r].logprob, false) || accept_forced(s)) {
+        scheduler.finish(s);
+      }
+    }
+    return {};
   }
 
   Status step(const std::function<void(const TokenEvent&)>& on_event) {
     const auto start = Clock::now();
-    admit();
-    drop_cancelled(on_event);
-    auto planned = plan();
-    if (!planned.ok()) return fail(planned.error());
-    Step& now = *planned;
-    if (now.batch.rows() == 0) return {};
-    std::vector<TokenEvent> events;
-    try {
-      arena.reset();
-      Context ctx{exec, kernels, arena};
-      if (Status ok = check_batch(model, now.batch); !ok.ok()) return fail(ok.error());
-      const Tensor hidden = model.forward(ctx, now.batch);  // [R, hidden]
-      const Tensor logits = head_logits(ctx, model.head(), hidden);
-      for (size_t s = 0; s < now.members.size(); ++s)
-        now.members[s]->computed += now.batch.seq_offsets[s + 1] - now.batch.seq_offsets[s];
-      for (size_t r = 0; r < now.outputs.size(); ++r)
-        events.push_back(next_token(ctx, *now.outputs[r], logits.row(static_cast<int64_t>(r))));
-    } catch (const std::bad_alloc&) {
-      return fail(Error("out of memory in the forward pass; use a smaller context or fewer sequences"));
+    events.clear();
+    for (const auto& s : scheduler.take_cancelled()) close(*s, FinishReason::Cancelled, "");
+    if (model.parameters().version != weights_version) {  // trained in the meantime
+      weights_version = model.parameters().version;
+      scheduler.restart_all();
     }
-    prefilled += now.prompt_tokens;
-    (now.prompt_tokens > 0 ? prefill_time : decode_time) += seconds_since(start);
-    for (const TokenEvent& e : events)
-      if (e.finish != FinishReason::None) std::erase_if(running, [&](const auto& s) { return s->id == e.request; });
-    for (const TokenEvent& e : events) on_event(e);
+    scheduler.admit();
+    std::vector<EngineSequence*> over;
+    for (const auto& s : scheduler.running())
+      if (accept_forced(*s)) over.push_back(s.get());
+    for (EngineSequence* s : over) scheduler.finish(*s);
+    const auto planned = scheduler.plan();
+    if (!planned.ok()) return fail(planned.error());
+    bool prompts = false;
+    if (!planned->empty())
+      if (Status ok = forward(*planned, &prompts); !ok.ok()) return fail(ok.error());
+    (prompts ? counts.prefill_seconds : counts.decode_seconds) += seconds_since(start);
+    std::vector<TokenEvent> now;
+    now.swap(events);  // on_event may submit and cancel
+    for (const TokenEvent& e : now) on_event(e);
     return {};
   }
 
-  void drop_cancelled(const std::function<void(const TokenEvent&)>& on_event) {
-    std::vector<uint64_t> gone;
-    for (auto* queue : {&running, &waiting})
-      std::erase_if(*queue, [&](const auto& s) {
-        if (s->cancelled) gone.push_back(s->id);
-        return s->cancelled;
-      });
-    for (uint64_t id : gone) on_event({id, -1, 0, FinishReason::Cancelled, ""});
-  }
-
   Status fail(Error e) {
-    running.clear();
-    waiting.clear();
+    scheduler.clear();
+    events.clear();
     return e;
   }
 };
@@ -160,46 +256,49 @@ Engine::Engine(Model& model, Exec& exec, const KernelTable& kernels, EngineOptio
 Engine::~Engine() = default;
 
 Result<uint64_t> Engine::submit(Request request) {
-  const int64_t vocab = impl_->model.info().vocab;
-  const auto length = static_cast<int64_t>(request.prompt.size());
-  if (length == 0) return error("the prompt is empty: at least one token is needed");
-  for (int32_t t : request.prompt)
-    if (t < 0 || t >= vocab) return error("token id {} is outside the vocabulary of {}", t, vocab);
-  if (length >= impl_->context)
-    return error("the prompt has {} tokens, the context holds {} with at least one to answer; shorten it or raise the context",
-                 length, impl_->context);
-  RAISON_RETURN_IF_ERROR(request.sampling.validate());
-  auto s = std::make_unique<Impl::Sequence>();
+  RAISON_RETURN_IF_ERROR(impl_->check(request));
+  auto s = std::make_unique<EngineSequence>();
   s->id = impl_->next_id++;
   s->tokens = request.prompt;
-  s->limit = request.max_tokens > 0 ? length + std::min(request.max_tokens, impl_->context - length) : impl_->context;
-  s->pages = impl_->cache.sequence();
+  s->limit = impl_->limit_of(request);
+  s->think = ThinkState(request.think, request.think_limits, request.think_start);
   s->request = std::move(request);
   const uint64_t id = s->id;
-  impl_->waiting.push_back(std::move(s));
+  impl_->scheduler.add(std::move(s));
   return id;
 }
 
+Status Engine::check(const Request& request) const { return impl_->check(request); }
+
 void Engine::cancel(uint64_t request) {
-  for (auto* queue : {&impl_->running, &impl_->waiting})
-    for (auto& s : *queue)
-      if (s->id == request) {
-        s->cancelled = true;
-        s->pages.truncate(0);
-      }
+  if (EngineSequence* s = impl_->scheduler.find(request)) {
+    s->cancelled = true;
+    s->pages.truncate(0);
+    s->computed = 0;
+  }
 }
 
-bool Engine::idle() const { return impl_->running.empty() && impl_->waiting.empty(); }
+void Engine::end_thinking(uint64_t request) {
+  if (EngineSequence* s = impl_->scheduler.find(request)) s->think.end_now();
+}
+
+bool Engine::idle() const { return impl_->scheduler.idle(); }
 Status Engine::step(const std::function<void(const TokenEvent&)>& on_event) { return impl_->step(on_event); }
 Status Engine::run(const std::function<void(const TokenEvent&)>& on_event) {
   while (!idle()) RAISON_RETURN_IF_ERROR(step(on_event));
   return {};
 }
-int64_t Engine::pages_in_use() const { return impl_->cache.pages_in_use(); }
-int64_t Engine::prefill_tokens() const { return impl_->prefilled; }
-double Engine::prefill_seconds() const { return impl_->prefill_time; }
-double Engine::decode_seconds() const { return impl_->decode_time; }
 int64_t Engine::context() const { return impl_->context; }
+void Engine::forget_prefixes() { impl_->scheduler.tree().clear(); }
+
+EngineStats Engine::stats() const {
+  EngineStats s;
+  impl_->scheduler.count_into(&s);
+  s.generated_tokens = impl_->counts.generated_tokens;
+  s.prefill_seconds = impl_->counts.prefill_seconds;
+  s.decode_seconds = impl_->counts.decode_seconds;
+  return s;
+}
 
 Result<Generation> generate(Engine& engine, Request request) {
   RAISON_ASSIGN(const uint64_t id, engine.submit(std::move(request)));
@@ -211,7 +310,10 @@ Result<Generation> generate(Engine& engine, Request request) {
     if (e.token >= 0) {
       out.tokens.push_back(e.token);
       out.logprobs.push_back(e.logprob);
+      out.kinds.push_back(e.kind);
+      out.forced.push_back(e.forced ? 1 : 0);
     }
+    if (e.think_end != ThinkEnd::None) out.think_end = e.think_end;
     out.finish = e.finish;
   }));
   if (failed) return *failed;

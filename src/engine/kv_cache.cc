@@ -1,58 +1,106 @@
 #include "engine/kv_cache.h"
 
+#include <cstring>
+
 namespace raison {
+
+Result<KvCache::Page> KvCache::take() {
+  if (free_.empty()) {
+    if (max_pages_ > 0 && static_cast<int64_t>(pages_.size()) >= max_pages_)
+      return error("the KV cache is full: {} pages of {} positions are in use; allow it more memory, or fewer sequences", held_,
+                   layout_.page_size);
+    RAISON_ASSIGN(auto storage, Storage::allocate(static_cast<size_t>(layout_.page_bytes())));
+    free_.push_back(static_cast<Page>(pages_.size()));
+    pages_.push_back({std::move(storage)});
+  }
+  const Page page = free_.back();
+  free_.pop_back();
+  pages_[static_cast<size_t>(page)].holders = 1;
+  ++held_;
+  return page;
+}
+
+template <class Change>
+void KvCache::change(Page page, Change what) {
+  Slot& s = pages_[static_cast<size_t>(page)];
+  idle_ -= s.idle() ? 1 : 0;
+  what(s);
+  idle_ += s.idle() ? 1 : 0;
+}
+
+void KvCache::hold(Page page) {
+  change(page, [](Slot& s) { ++s.holders; });
+}
+
+void KvCache::release(Page page) {
+  change(page, [](Slot& s) { --s.holders; });
+  if (holders(page) > 0) return;
+  free_.push_back(page);
+  --held_;
+}
+
+void KvCache::set_in_tree(Page page, bool in_tree) {
+  change(page, [&](Slot& s) { s.in_tree = in_tree; });
+}
+
+KvCache::Sequence::Sequence(Sequence&& o) noexcept
+    : cache_(o.cache_), ids_(std::exchange(o.ids_, {})), data_(std::exchange(o.data_, {})) {}
 
 KvCache::Sequence& KvCache::Sequence::operator=(Sequence&& o) noexcept {
   if (this != &o) {
     truncate(0);
     cache_ = o.cache_;
-    pages_ = std::move(o.pages_);
-    o.pages_.clear();
+    ids_ = std::exchange(o.ids_, {});
+    data_ = std::exchange(o.data_, {});
   }
   return *this;
 }
 
 Status KvCache::Sequence::reserve(int64_t positions) {
-  const auto want = static_cast<size_t>((positions + cache_->layout_.page_size - 1) / cache_->layout_.page_size);
-  const size_t had = pages_.size();
-  while (pages_.size() < want) {
+  const auto want = static_cast<size_t>(cache_->pages_for(positions));
+  const size_t had = ids_.size();
+  while (ids_.size() < want) {
     auto page = cache_->take();
     if (!page.ok()) {
       truncate(static_cast<int64_t>(had) * cache_->layout_.page_size);
       return page.error();
     }
-    pages_.push_back(*page);
+    ids_.push_back(*page);
+    data_.push_back(cache_->data(*page));
   }
   return {};
 }
 
 void KvCache::Sequence::truncate(int64_t positions) {
   if (!cache_) return;
-  const auto keep = static_cast<size_t>((positions + cache_->layout_.page_size - 1) / cache_->layout_.page_size);
-  while (pages_.size() > keep) {
-    cache_->give_back(pages_.back());
-    pages_.pop_back();
+  const auto keep = static_cast<size_t>(cache_->pages_for(positions));
+  while (ids_.size() > keep) {
+    cache_->release(ids_.back());
+    ids_.pop_back();
+    data_.pop_back();
   }
 }
 
-Result<uint8_t*> KvCache::take() {
-  if (free_.empty()) {
-    if (max_pages_ > 0 && static_cast<int64_t>(storage_.size()) >= max_pages_)
-      return error("the KV cache is full: {} pages of {} positions are in use; allow a larger context or fewer sequences",
-                   in_use_, layout_.page_size);
-    RAISON_ASSIGN(auto page, Storage::allocate(static_cast<size_t>(layout_.page_bytes())));
-    free_.push_back(page->data());
-    storage_.push_back(std::move(page));
-  }
-  uint8_t* page = free_.back();
-  free_.pop_back();
-  ++in_use_;
-  return page;
+void KvCache::Sequence::share(Page page) {
+  cache_->hold(page);
+  ids_.push_back(page);
+  data_.push_back(cache_->data(page));
 }
 
-void KvCache::give_back(uint8_t* page) {
-  free_.push_back(page);
-  --in_use_;
+void KvCache::Sequence::replace(size_t index, Page page) {
+  if (ids_[index] == page) return;
+  cache_->hold(page);
+  cache_->release(ids_[index]);
+  ids_[index] = page;
+  data_[index] = cache_->data(page);
+}
+
+Status KvCache::Sequence::append_copy(Page page) {
+  RAISON_ASSIGN(const Page copy, cache_->take());
+  ids_.push_back(copy);
+  data_.push_back(cache_->data(copy));
+  std::memcpy(data_.back(), cache_->data(page), static_cast<size_t>(cache_->layout_.page_bytes()));
+  return {};
 }
 
 }  // namespace raison

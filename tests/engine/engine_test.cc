@@ -46,7 +46,7 @@ TEST_F(EngineTest, SameTokensAndLogprobsAloneAndAmongOthers) {
     ids.push_back(*id);
   }
   ASSERT_TRUE(engine.run([&](const TokenEvent& e) { together[e.request].emplace_back(e.token, e.logprob); }).ok());
-  EXPECT_EQ(engine.pages_in_use(), 0);
+  EXPECT_EQ(engine.stats().pages_in_use, 0);
   for (int i = 0; i < kRequests; ++i) {
     Engine alone(*model_, pool_, *kernels_, {});
     auto got = generate(alone, request(i));
@@ -113,13 +113,13 @@ TEST_F(EngineTest, CancelFreesPagesAtOnceAndIsReported) {
     if (e.finish != FinishReason::None) ended[e.request] = e.finish;
   };
   ASSERT_TRUE(engine.step(note).ok());
-  const int64_t held = engine.pages_in_use();
+  const int64_t held = engine.stats().pages_in_use;
   engine.cancel(*a);
-  EXPECT_LT(engine.pages_in_use(), held);
+  EXPECT_LT(engine.stats().pages_in_use, held);
   ASSERT_TRUE(engine.run(note).ok());
   EXPECT_EQ(ended[*a], FinishReason::Cancelled);
   EXPECT_EQ(ended[*b], FinishReason::Length);
-  EXPECT_EQ(engine.pages_in_use(), 0);
+  EXPECT_EQ(engine.stats().pages_in_use, 0);
 }
 
 TEST_F(EngineTest, StopIdsEndAndAreReported) {
@@ -157,19 +157,6 @@ TEST_F(EngineTest, RefusesWhatCannotBeDone) {
   ASSERT_TRUE(fits.ok());
   EXPECT_EQ(fits->tokens.size(), 7u);  // to the end of the context
   EXPECT_EQ(fits->finish, FinishReason::Length);
-}
-
-TEST(KvCache, RefusesOverItsLimitAndLosesNothing) {
-  KvCache cache({DType::F16, 1, 1, 8, 16}, 3);
-  KvCache::Sequence a = cache.sequence(), b = cache.sequence();
-  ASSERT_TRUE(a.reserve(32).ok());
-  const Status refused = b.reserve(33);
-  ASSERT_FALSE(refused.ok());
-  EXPECT_NE(refused.message().find("full"), std::string::npos);
-  EXPECT_EQ(cache.pages_in_use(), 2);
-  a.truncate(1);
-  EXPECT_EQ(cache.pages_in_use(), 1);
-  EXPECT_TRUE(b.reserve(32).ok());
 }
 
 }  // namespace
