@@ -29,7 +29,7 @@ struct EngineThread::Impl {
   bool stop = false, stepping = false;
   int pauses = 0;
   // The thread's own.
-  std::unordered_map<uint64_t, Client> clients;     // by the engine's ids
+  std::unordered_map<uint64_t, Client> clients;      // by the engine's ids
   std::unordered_map<uint64_t, uint64_t> engine_id;  // by ours
   std::thread thread;
 
@@ -109,7 +109,8 @@ struct EngineThread::Impl {
       }
       for (Command& c : now) obey(c);
       if (!engine.idle())
-        if (Status ok = engine.step([&](const TokenEvent& e) { deliver(e); }); !ok.ok()) fail_all(FinishReason::Error, ok.message());
+        if (Status ok = engine.step([&](const TokenEvent& e) { deliver(e); }); !ok.ok())
+          fail_all(FinishReason::Error, ok.message());
       lock.lock();
     }
   }

@@ -22,9 +22,10 @@ class PrefixTree {
   PrefixTree& operator=(const PrefixTree&) = delete;
 
   struct Match {
-    std::vector<KvCache::Page> pages;       // whole pages, to be shared
-    KvCache::Page partial = KvCache::kNone;  // a page whose first `tokens - pages.size() * page_size` positions fit, to be copied
-    int64_t tokens = 0;                     // in all
+    std::vector<KvCache::Page> pages;  // whole pages, to be shared
+    KvCache::Page partial =
+        KvCache::kNone;  // a page whose first `tokens - pages.size() * page_size` positions fit, to be copied
+    int64_t tokens = 0;  // in all
   };
   // The longest known beginning of `tokens` computed with `adapter`. Valid until the tree changes.
   Match match(std::span<const int32_t> tokens, int32_t adapter);
@@ -70,7 +71,7 @@ class PrefixTree {
   bool is_root(const Node& node) const { return node.parent == nullptr; }
 
   KvCache& cache_;
-  std::map<int32_t, Node> roots_;               // by adapter
+  std::map<int32_t, Node> roots_;                // by adapter
   std::set<std::pair<uint64_t, Node*>> leaves_;  // by their last use
   uint64_t clock_ = 0;
   int64_t pages_ = 0;

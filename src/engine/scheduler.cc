@@ -21,7 +21,9 @@ void insert_by_age(Queue& queue, Scheduler::SequencePtr s) {
 }
 
 // All but the last token, whose logits are wanted.
-std::span<const int32_t> reusable(const EngineSequence& s) { return std::span<const int32_t>(s.tokens).first(s.tokens.size() - 1); }
+std::span<const int32_t> reusable(const EngineSequence& s) {
+  return std::span<const int32_t>(s.tokens).first(s.tokens.size() - 1);
+}
 
 }  // namespace
 
@@ -34,7 +36,8 @@ Status Scheduler::check(const Request& request, int64_t limit) const {
   const int64_t wanted = request.max_tokens > 0 ? limit : prompt + 1;
   if (most == 0 || cache_.pages_for(wanted) <= most) return {};
   return error(
-      "the KV cache holds {} tokens ({} pages of {}), the request needs {} ({} of prompt, {} to answer); shorten it, or allow the "
+      "the KV cache holds {} tokens ({} pages of {}), the request needs {} ({} of prompt, {} to answer); shorten it, or allow "
+      "the "
       "cache more memory",
       most * page, most, page, wanted, prompt, wanted - prompt);
 }
@@ -99,7 +102,8 @@ void Scheduler::admit() {
   for (auto it = waiting_.begin(); it != waiting_.end() && looked < kMostLooks; ++looked) {
     if (static_cast<int>(running_.size()) >= options_.max_sequences) return;
     EngineSequence& s = **it;
-    const PrefixTree::Preview known = options_.prefix_cache ? tree_.preview(reusable(s), s.request.adapter) : PrefixTree::Preview();
+    const PrefixTree::Preview known =
+        options_.prefix_cache ? tree_.preview(reusable(s), s.request.adapter) : PrefixTree::Preview();
     const bool room = has_room_for(s, known);
     if (!room || waits_for_prefix(s, known.tokens)) {
       if (!room && ++s.no_room > kMostRefusals) return;

@@ -48,9 +48,9 @@ class Scheduler {
   Result<std::vector<Share>> plan();
   // After the step: `rows` more are computed.
   void computed(EngineSequence& s, int64_t rows);
-  void finish(EngineSequence& s);          // takes it out; what it computed stays in the prefix tree
+  void finish(EngineSequence& s);  // takes it out; what it computed stays in the prefix tree
   std::vector<SequencePtr> take_cancelled();
-  void restart_all();                      // weights have changed: nothing computed is worth anything
+  void restart_all();  // weights have changed: nothing computed is worth anything
   void clear();
   bool idle() const { return running_.empty() && waiting_.empty(); }
   const std::deque<SequencePtr>& running() const { return running_; }

@@ -11,7 +11,8 @@ int64_t begun(const std::vector<std::vector<int32_t>>& marks, std::span<const in
   size_t best = 0;
   for (const auto& mark : marks)
     for (size_t n = std::min(mark.size() - 1, tokens.size()); n > best; --n)
-      if (std::equal(mark.begin(), mark.begin() + static_cast<std::ptrdiff_t>(n), tokens.end() - static_cast<std::ptrdiff_t>(n))) {
+      if (std::equal(mark.begin(), mark.begin() + static_cast<std::ptrdiff_t>(n),
+                     tokens.end() - static_cast<std::ptrdiff_t>(n))) {
         best = n;
         if (which) *which = &mark;
       }
@@ -94,8 +95,8 @@ std::vector<int32_t> ThinkState::forbidden() const {
   if (!below_minimum()) return out;
   for (const auto& mark : rules_->close) {
     const size_t before = mark.size() - 1;
-    if (before <= tail_.size() &&
-        std::equal(mark.begin(), mark.begin() + static_cast<std::ptrdiff_t>(before), tail_.end() - static_cast<std::ptrdiff_t>(before)))
+    if (before <= tail_.size() && std::equal(mark.begin(), mark.begin() + static_cast<std::ptrdiff_t>(before),
+                                             tail_.end() - static_cast<std::ptrdiff_t>(before)))
       out.push_back(mark.back());
   }
   return out;

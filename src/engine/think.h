@@ -30,11 +30,11 @@ struct ThinkRules {
 
 // A request's bounds. With `marks` they count occurrences of any of these ids in the thought, not tokens.
 struct ThinkLimits {
-  int64_t budget = -1;         // the thought is closed as soon as it holds that many; -1: no bound
-  int64_t minimum = 0;         // marks that close and ids that stop are ruled out while it holds fewer
+  int64_t budget = -1;              // the thought is closed as soon as it holds that many; -1: no bound
+  int64_t minimum = 0;              // marks that close and ids that stop are ruled out while it holds fewer
   std::vector<int32_t> marks = {};  // e.g. the verdicts of a search
-  int32_t satisfied_by = -1;   // this id in the thought ends the minimum early; -1: none
-  bool loop_guard = false;     // a thought that goes round in circles is closed
+  int32_t satisfied_by = -1;        // this id in the thought ends the minimum early; -1: none
+  bool loop_guard = false;          // a thought that goes round in circles is closed
   Status validate() const;
 };
 
@@ -59,7 +59,7 @@ class ThinkState {
 
   ThinkPhase phase() const { return phase_; }
   ThinkEnd ended_by() const { return ended_by_; }
-  int64_t thought_tokens() const { return thought_tokens_; }  // marks and forced tokens apart
+  int64_t thought_tokens() const { return thought_tokens_; }                                    // marks and forced tokens apart
   int64_t counted() const { return limits_.marks.empty() ? thought_tokens_ + held_ : marks_; }  // what the limits count
 
   // Ids that must not come next, besides the stop ids if stop_forbidden().

@@ -72,8 +72,9 @@ TEST_F(SchedulingTest, TokensDoNotDependOnOrderPreemptionOrCachedPrefixes) {
     bool prefixes, backwards, late;
     bool preempts;  // surely; else perhaps
   };
-  for (const Case& c : {Case{0, true, false, false, false}, Case{0, false, true, false, false}, Case{40, true, false, true, false},
-                        Case{12, true, true, false, true}, Case{7, true, false, false, true}, Case{25, false, true, true, false}}) {
+  for (const Case& c :
+       {Case{0, true, false, false, false}, Case{0, false, true, false, false}, Case{40, true, false, true, false},
+        Case{12, true, true, false, true}, Case{7, true, false, false, true}, Case{25, false, true, true, false}}) {
     EngineOptions o = small(c.pages);
     o.prefix_cache = c.prefixes;
     o.prefill_chunk = 11;
@@ -94,7 +95,8 @@ TEST_F(SchedulingTest, TokensDoNotDependOnOrderPreemptionOrCachedPrefixes) {
       if (next < kRequests) submit();
       ASSERT_TRUE(e->step([&](const TokenEvent& t) { got[index[t.request]].emplace_back(t.token, t.logprob); }).ok());
     }
-    for (int i = 0; i < kRequests; ++i) EXPECT_TRUE(same(got[i], want[static_cast<size_t>(i)])) << "request " << i << " pages " << c.pages;
+    for (int i = 0; i < kRequests; ++i)
+      EXPECT_TRUE(same(got[i], want[static_cast<size_t>(i)])) << "request " << i << " pages " << c.pages;
     const EngineStats s = e->stats();
     EXPECT_EQ(s.pages_in_use, 0) << c.pages;
     if (c.pages > 0) { EXPECT_LE(s.pages_cached, c.pages); }
@@ -288,23 +290,24 @@ TEST_F(SchedulingTest, ManyRequestsManyCancelledLeaveNothingBehind) {
     EngineOptions o = small(pages);
     o.max_sequences = 64;
     auto e = engine(o);
-    soak(*this, *e, 600, [&](int i) { return request(i); }, static_cast<uint64_t>(pages));
+    soak(
+        *this, *e, 600, [&](int i) { return request(i); }, static_cast<uint64_t>(pages));
     if (pages == 9) { EXPECT_GT(e->stats().preemptions, 0); }
   }
 }
-
 
 TEST_F(SchedulingTest, TwentyThousandRequests) {
   EngineOptions o = small(120);
   o.max_sequences = 64;
   auto e = engine(o);
-  soak(*this, *e, 20000,
-       [&](int i) {
-         Request r = request(i);
-         r.max_tokens = 1 + (i * 5) % 9;
-         return r;
-       },
-       4);
+  soak(
+      *this, *e, 20000,
+      [&](int i) {
+        Request r = request(i);
+        r.max_tokens = 1 + (i * 5) % 9;
+        return r;
+      },
+      4);
 }
 
 TEST_F(SchedulingTest, ThinkingWithinTheEngine) {

@@ -145,7 +145,10 @@ TEST(Think, MarksOfSeveralTokens) {
     for (const int32_t t : {1, 1, 2, 3}) d.push(t);
     EXPECT_EQ(d.kinds, "aaaammm");
     for (const int32_t t : {4, 5, 4, 5, 6, 4}) d.push(t);
-    EXPECT_EQ(d.kinds, "aaaammm" "ttmmm" "a");
+    EXPECT_EQ(d.kinds,
+              "aaaammm"
+              "ttmmm"
+              "a");
     EXPECT_EQ(d.state.thought_tokens(), 2);
   }
   {  // kinds wait until the mark is settled

@@ -101,7 +101,8 @@ TEST_P(EngineInvariance, TokensAndLogprobs) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EngineInvariance,
-                         ::testing::Combine(::testing::Range(0, 8), ::testing::Range(0, static_cast<int>(std::size(kEngineCaches)))),
+                         ::testing::Combine(::testing::Range(0, 8),
+                                            ::testing::Range(0, static_cast<int>(std::size(kEngineCaches)))),
                          [](const auto& which) {
                            return tiny_architectures()[static_cast<size_t>(std::get<0>(which.param))].name + "_" +
                                   dtype_name(kEngineCaches[std::get<1>(which.param)]);
