@@ -105,7 +105,7 @@ ThinkState think_state_after(const ThinkFormat& format, std::string_view generat
 // conversation and do not count.
 ThinkState think_state_after_raw(const ThinkFormat& format, std::string_view prompt);
 
-// The assistant's message for the history. White space that the template writes around a thought is taken off both.
+// The assistant's message for the history. White space of the kind that the template writes around a thought is taken off both.
 nlohmann::ordered_json history_message(const ThinkFormat& format, std::string_view thought, std::string_view answer);
 
 // The text that the outer tokens of a mark's sequence hold beside the mark: of ".</" + "think" + ">\n" that is "." and "\n".

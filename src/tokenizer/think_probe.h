@@ -18,13 +18,16 @@ inline bool has(std::string_view text, std::string_view part) {
   return !part.empty() && text.find(part) != std::string_view::npos;
 }
 constexpr std::string_view kWhiteSpace = " \t\r\n";
-inline std::string trimmed_front(std::string_view text) {
-  return std::string(text.substr(std::min(text.size(), text.find_first_not_of(kWhiteSpace))));
+inline std::string trimmed_front(std::string_view text, std::string_view what = kWhiteSpace) {
+  return std::string(text.substr(std::min(text.size(), text.find_first_not_of(what))));
 }
-inline std::string trimmed_back(std::string_view text) {
-  return std::string(text.substr(0, text.find_last_not_of(kWhiteSpace) + 1));
+inline std::string trimmed_back(std::string_view text, std::string_view what = kWhiteSpace) {
+  return std::string(text.substr(0, text.find_last_not_of(what) + 1));
 }
 inline std::string trimmed(std::string_view text) { return trimmed_front(trimmed_back(text)); }
+// The white space that a text ends or begins with.
+inline std::string_view white_end(std::string_view text) { return text.substr(trimmed_back(text).size()); }
+inline std::string_view white_begin(std::string_view text) { return text.substr(0, text.size() - trimmed_front(text).size()); }
 inline bool ends_white(std::string_view text) { return !text.empty() && has(kWhiteSpace, text.substr(text.size() - 1)); }
 inline bool begins_white(std::string_view text) { return !text.empty() && has(kWhiteSpace, text.substr(0, 1)); }
 

@@ -97,20 +97,22 @@ Result<ThinkPrompt> think_prompt(const ChatTemplate& chat_template, const ThinkF
 }
 
 ordered_json history_message(const ThinkFormat& format, std::string_view thought, std::string_view answer) {
-  std::string t(thought), a(answer);
-  if (think::ends_white(format.open_text)) t = think::trimmed_front(t);
-  if (think::begins_white(format.close_text)) t = think::trimmed_back(t);
-  if (think::ends_white(format.close_text)) a = think::trimmed_front(a);
+  const std::string t = think::trimmed_front(think::trimmed_back(thought, think::white_begin(format.close_text)),
+                                             think::white_end(format.open_text));
+  const std::string a = think::trimmed_front(answer, think::white_end(format.close_text));
   ordered_json message = {{"role", "assistant"}, {"content", a}};
-  const std::string marked = think::trimmed_front(format.open_text) + t + format.close_text + a;
+  // Templates look for the close mark in any content: an answer that quotes it goes behind a mark of its own.
+  const bool quoted = has(a, format.close_mark);
+  const auto marked = [&](const std::string& thought_text) {
+    return think::trimmed_front(format.open_text) + thought_text + format.close_text + a;
+  };
   switch (format.history) {
     case ThinkHistory::Stripped: break;
-    case ThinkHistory::Dropped:
-      // The template looks for the mark in any content: an answer that quotes it is safe only behind the mark it looks for.
-      if (has(a, format.close_mark)) message["content"] = marked;
+    case ThinkHistory::Dropped:  // without the thought: after a tool's result R1's template shows content as it stands
+      if (quoted) message["content"] = marked("");
       break;
     case ThinkHistory::InContent:
-      if (!t.empty() || has(a, format.close_mark)) message["content"] = marked;
+      if (!t.empty() || quoted) message["content"] = marked(t);
       break;
     case ThinkHistory::Field:
       // An empty reasoning_content keeps templates from looking for marks in the answer; other fields show themselves even empty.
