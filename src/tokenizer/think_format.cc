@@ -195,7 +195,7 @@ class Finder {
     return false;
   }
 
-  bool opened_by_prompt() const { return think_state_after(*f_, generation_) == ThinkState::Thinking; }
+  bool opened_by_prompt() const { return think_start_after(*f_, generation_) == ThinkStart::Thinking; }
 
   void find_header() {
     const size_t mark = generation_.rfind(f_->open_mark);
@@ -346,13 +346,19 @@ Result<std::optional<ThinkFormat>> think_format(const ChatTemplate* chat_templat
   f.open = think::mark_sequences(tokenizer, f.open_mark);
   f.close = think::mark_sequences(tokenizer, f.close_mark);
   if (f.open.empty() || f.close.empty()) return std::optional<ThinkFormat>();  // the model cannot write its marks
+  RAISON_ASSIGN(f.forced_close, think::encode_within(tokenizer, f.close_text));
   // gpt-oss: all that stands between thought and answer ends the thought, so that none of it is taken for either.
   const std::string whole = think::trimmed(f.close_text);
+  std::vector<TokenId> own = think::covering(tokenizer, f.forced_close, f.close_mark);
   if (const size_t at = whole.find(f.close_mark); at != std::string::npos && at > 0) {
-    RAISON_ASSIGN(std::vector<TokenId> ids, think::encode_within(tokenizer, whole));
-    f.close.insert(f.close.begin(), std::move(ids));
+    f.reopens = true;
+    RAISON_ASSIGN(own, think::encode_within(tokenizer, whole));
   }
-  RAISON_ASSIGN(f.forced_close, think::encode_within(tokenizer, f.close_text));
+  // What is forced is known by the first of the marks.
+  if (!own.empty()) {
+    std::erase(f.close, own);
+    f.close.insert(f.close.begin(), std::move(own));
+  }
   return std::optional<ThinkFormat>(std::move(f));
 }
 

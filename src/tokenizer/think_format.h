@@ -15,7 +15,8 @@
 
 namespace raison {
 
-enum class ThinkState {
+// Where in a reply generation starts.
+enum class ThinkStart {
   // The model's first words decide: an open mark, before which white space may stand, begins a thought; a close mark (gpt-oss
   // may write its answer's header at once) or anything else begins the answer.
   Undecided,
@@ -48,11 +49,13 @@ struct ThinkFormat {
   // As the template renders them, with the white space around: "<think>\n", "\n</think>\n\n". The text of a whole reply is
   // open_text (if the prompt does not hold it), thought, close_text, answer.
   std::string open_text, close_text;
-  // Token sequences that begin and end a thought, longest first. A mark that is one token has one. A mark of several has one
-  // per way in which its ends grow together with the text around (".</" + "think" + ">\n"): see mark_overhang().
-  // None is the beginning of another. Tokens of a mark are no stop tokens, whatever the model's files say (gpt-oss's <|end|>).
+  // Token sequences that begin and end a thought. A mark that is one token has one. A mark of several has one per way in which its
+  // ends grow together with the text around (".</" + "think" + ">\n"): see mark_overhang(); there may be thousands. None is the
+  // beginning of another; the longest that fits counts. Tokens of a mark are no stop tokens, whatever the model's files say
+  // (gpt-oss's <|end|>).
   std::vector<std::vector<TokenId>> open, close;
-  std::vector<TokenId> forced_close;  // close_text: what to force so that a thought ends
+  std::vector<TokenId> forced_close;  // close_text: what to force so that a thought ends; holds close.front()
+  bool reopens = false;  // thought and answer are messages of their own, and a further thought may follow (gpt-oss)
   // What a model that does not think has written when its answer begins, where the prompt opens no thought.
   std::string skip_text;
   // Plain text in which the model writes its answer (Granite: <response>, </response>): to be left out of it. Mostly empty.
@@ -88,7 +91,7 @@ struct ThinkOptions {
 struct ThinkPrompt {
   std::string text;
   std::string generation;  // the end of text: what the template appends for the assistant to go on, and what the options added
-  ThinkState start = ThinkState::Answering;
+  ThinkStart start = ThinkStart::Answering;
 };
 
 // Renders `variables` (messages, bos_token, eos_token, tools, ...) for the assistant to go on. format null: a model that does
@@ -98,12 +101,12 @@ Result<ThinkPrompt> think_prompt(const ChatTemplate& chat_template, const ThinkF
                                  const ThinkOptions& options = {});
 
 // The state after a text of the template's own: that of the last mark in it, Undecided if there is none.
-ThinkState think_state_after(const ThinkFormat& format, std::string_view generation_prompt);
+ThinkStart think_start_after(const ThinkFormat& format, std::string_view generation_prompt);
 
 // The state after a prompt that someone wrote whole, without a template. All of it is meant as it stands, so a text that ends
 // within a thought ("...<think>\nFirst, I") is gone on with as a thought. Marks before the last assistant's header are
 // conversation and do not count.
-ThinkState think_state_after_raw(const ThinkFormat& format, std::string_view prompt);
+ThinkStart think_start_after_raw(const ThinkFormat& format, std::string_view prompt);
 
 // The assistant's message for the history. White space of the kind that the template writes around a thought is taken off both.
 nlohmann::ordered_json history_message(const ThinkFormat& format, std::string_view thought, std::string_view answer);

@@ -18,6 +18,22 @@ Result<std::vector<TokenId>> encode_within(const Tokenizer& tokenizer, const std
   return std::vector<TokenId>(both.begin() + static_cast<std::ptrdiff_t>(letter.size()), both.end());
 }
 
+std::vector<TokenId> covering(const Tokenizer& tokenizer, const std::vector<TokenId>& ids, const std::string& mark) {
+  std::string text;
+  std::vector<size_t> ends;
+  for (TokenId id : ids) {
+    text += tokenizer.piece(id);
+    ends.push_back(text.size());
+  }
+  const size_t at = text.find(mark);
+  std::vector<TokenId> run;
+  if (at == std::string::npos) return run;
+  for (size_t i = 0, begin = 0; i < ids.size(); begin = ends[i++]) {
+    if (ends[i] > at && begin < at + mark.size()) run.push_back(ids[i]);
+  }
+  return run;
+}
+
 namespace {
 
 using Sequence = std::vector<TokenId>;
@@ -40,23 +56,6 @@ void grown_tokens(const Tokenizer& tokenizer, const std::string& mark, Texts* be
       if (rest <= 2 || begins_white(piece.substr(n))) after->insert(piece.substr(n));
     }
   }
-}
-
-// The shortest run of `ids` that covers `mark` in the text they stand for; empty if their text has no mark.
-Sequence covering(const Tokenizer& tokenizer, const Sequence& ids, const std::string& mark) {
-  std::string text;
-  std::vector<size_t> ends;
-  for (TokenId id : ids) {
-    text += tokenizer.piece(id);
-    ends.push_back(text.size());
-  }
-  const size_t at = text.find(mark);
-  Sequence run;
-  if (at == std::string::npos) return run;
-  for (size_t i = 0, begin = 0; i < ids.size(); begin = ends[i++]) {
-    if (ends[i] > at && begin < at + mark.size()) run.push_back(ids[i]);
-  }
-  return run;
 }
 
 void add_sequences(const Tokenizer& tokenizer, const std::string& mark, const Texts& befores, const Texts& afters,

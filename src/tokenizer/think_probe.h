@@ -14,6 +14,9 @@ Result<std::vector<TokenId>> encode_within(const Tokenizer& tokenizer, const std
 // How the tokenizer writes `mark`, the shortest sequences that cover it, longest first; empty if it cannot.
 std::vector<std::vector<TokenId>> mark_sequences(const Tokenizer& tokenizer, const std::string& mark);
 
+// The shortest run of `ids` that covers `mark` in the text they stand for; empty if their text has no mark.
+std::vector<TokenId> covering(const Tokenizer& tokenizer, const std::vector<TokenId>& ids, const std::string& mark);
+
 inline bool has(std::string_view text, std::string_view part) {
   return !part.empty() && text.find(part) != std::string_view::npos;
 }

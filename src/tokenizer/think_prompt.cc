@@ -36,18 +36,18 @@ std::string generation_prompt(const ChatTemplate& chat_template, const ordered_j
 using nlohmann::ordered_json;
 using think::has;
 
-ThinkState think_state_after(const ThinkFormat& format, std::string_view generation_prompt) {
+ThinkStart think_start_after(const ThinkFormat& format, std::string_view generation_prompt) {
   const size_t open = generation_prompt.rfind(format.open_mark), close = generation_prompt.rfind(format.close_mark);
   constexpr size_t kNone = std::string_view::npos;
-  if (open == kNone && close == kNone) return ThinkState::Undecided;
-  if (open == kNone || close == kNone) return close == kNone ? ThinkState::Thinking : ThinkState::Answering;
-  return open > close ? ThinkState::Thinking : ThinkState::Answering;
+  if (open == kNone && close == kNone) return ThinkStart::Undecided;
+  if (open == kNone || close == kNone) return close == kNone ? ThinkStart::Thinking : ThinkStart::Answering;
+  return open > close ? ThinkStart::Thinking : ThinkStart::Answering;
 }
 
-ThinkState think_state_after_raw(const ThinkFormat& format, std::string_view prompt) {
+ThinkStart think_start_after_raw(const ThinkFormat& format, std::string_view prompt) {
   const size_t header = format.header.empty() ? std::string_view::npos : prompt.rfind(format.header);
   if (header != std::string_view::npos) prompt.remove_prefix(header + format.header.size());
-  return think_state_after(format, prompt);
+  return think_start_after(format, prompt);
 }
 
 namespace {
@@ -78,18 +78,18 @@ Result<ThinkPrompt> think_prompt(const ChatTemplate& chat_template, const ThinkF
   RAISON_ASSIGN(prompt.text, chat_template.render(variables));
   prompt.generation = think::generation_prompt(chat_template, variables);
   if (!format) return prompt;
-  prompt.start = think_state_after(*format, prompt.generation);
+  prompt.start = think_start_after(*format, prompt.generation);
   std::string more;
   if (!options.thinking.value_or(true)) {
-    if (prompt.start == ThinkState::Thinking) {
+    if (prompt.start == ThinkStart::Thinking) {
       more = format->close_text;
-    } else if (prompt.start == ThinkState::Undecided && (format->off == ThinkSwitch::Prefill || format->off_closes)) {
+    } else if (prompt.start == ThinkStart::Undecided && (format->off == ThinkSwitch::Prefill || format->off_closes)) {
       more = format->skip_text;
     }
-    prompt.start = ThinkState::Answering;
-  } else if (options.open && prompt.start == ThinkState::Undecided) {
+    prompt.start = ThinkStart::Answering;
+  } else if (options.open && prompt.start == ThinkStart::Undecided) {
     more = format->open_text;
-    prompt.start = ThinkState::Thinking;
+    prompt.start = ThinkStart::Thinking;
   }
   prompt.text += more;
   prompt.generation += more;

@@ -8,7 +8,7 @@
 namespace raison::think_test {
 namespace {
 
-using enum ThinkState;
+using enum ThinkStart;
 using enum ThinkHistory;
 using enum ThoughtsKept;
 
@@ -18,7 +18,7 @@ struct Family {
   std::vector<std::string> special;  // its added tokens
   std::string family, open_text, close_text;
   std::string generation_on, generation_off;  // the ends of the prompts
-  ThinkState on, off;
+  ThinkStart on, off;
   std::string variable;
   bool default_on;
   ThinkHistory history;
@@ -477,6 +477,10 @@ TEST_F(ThinkFamilies, MarksOfOneTokenAreThatToken) {
   for (const Loaded& m : real()) {
     SCOPED_TRACE(m.family->chat_template);
     EXPECT_EQ(m.tokenizer->decode(m.format.forced_close), m.format.close_text);
+    const auto& forced = m.format.forced_close;
+    const auto& front = m.format.close.front();
+    EXPECT_NE(std::search(forced.begin(), forced.end(), front.begin(), front.end()), forced.end());
+    EXPECT_EQ(m.format.reopens, m.format.family == "gpt-oss");
     const auto open = m.tokenizer->id_of(m.format.open_mark), close = m.tokenizer->id_of(m.format.close_mark);
     if (!open) continue;
     ++single;
@@ -667,18 +671,18 @@ TEST_F(ThinkFamilies, RawPrompts) {
   for (const Loaded& m : all()) {
     SCOPED_TRACE(m.family->chat_template);
     const std::string turn = m.format.header, open = m.format.open_mark, close = m.format.close_mark;
-    EXPECT_EQ(think_state_after_raw(m.format, "Once upon a time"), Undecided);
-    EXPECT_EQ(think_state_after_raw(m.format, "2 + 2 = ?\n" + open + "\n"), Thinking);
-    EXPECT_EQ(think_state_after_raw(m.format, turn + open + "\nFirst, I"), Thinking);
-    EXPECT_EQ(think_state_after_raw(m.format, turn + open + "\nFirst, I" + close + "\n"), Answering);
-    EXPECT_EQ(think_state_after_raw(m.format, "What is " + open + "?" + turn + "\n"), Undecided);
-    EXPECT_EQ(think_state_after_raw(m.format, "What is " + close + "?" + turn + open), Thinking);
+    EXPECT_EQ(think_start_after_raw(m.format, "Once upon a time"), Undecided);
+    EXPECT_EQ(think_start_after_raw(m.format, "2 + 2 = ?\n" + open + "\n"), Thinking);
+    EXPECT_EQ(think_start_after_raw(m.format, turn + open + "\nFirst, I"), Thinking);
+    EXPECT_EQ(think_start_after_raw(m.format, turn + open + "\nFirst, I" + close + "\n"), Answering);
+    EXPECT_EQ(think_start_after_raw(m.format, "What is " + open + "?" + turn + "\n"), Undecided);
+    EXPECT_EQ(think_start_after_raw(m.format, "What is " + close + "?" + turn + open), Thinking);
     // Rendered by the template and given raw.
     for (const ThinkOptions& options : {kOn, kOff}) {
       const ThinkPrompt prompt = m.prompt(question(), options);
       if (options.thinking == false && prompt.generation.find(close) == std::string::npos)
         continue;  // the switch leaves no mark
-      EXPECT_EQ(think_state_after_raw(m.format, prompt.text), prompt.start);
+      EXPECT_EQ(think_start_after_raw(m.format, prompt.text), prompt.start);
     }
   }
 }
