@@ -48,9 +48,8 @@ std::vector<Ballot::Tally> Ballot::tallies() const {
     }
     out.push_back(std::move(t));
   }
-  std::sort(out.begin(), out.end(), [](const Tally& a, const Tally& b) {
-    return a.weight != b.weight ? a.weight > b.weight : a.first < b.first;
-  });
+  std::sort(out.begin(), out.end(),
+            [](const Tally& a, const Tally& b) { return a.weight != b.weight ? a.weight > b.weight : a.first < b.first; });
   return out;
 }
 
@@ -78,7 +77,8 @@ bool Ballot::decided() const {
 
 Status VoteOptions::validate() const {
   if (samples < 1 || samples > 65536) return error("{} samples to vote, must be between 1 and 65536", samples);
-  if (!(min_confidence >= 0 && min_confidence < 1)) return error("the least confidence is {}, must be in [0, 1)", min_confidence);
+  if (!(min_confidence >= 0 && min_confidence < 1))
+    return error("the least confidence is {}, must be in [0, 1)", min_confidence);
   if (confidence_window < 1) return error("the window of confidence is {} tokens, must be at least 1", confidence_window);
   return {};
 }

@@ -59,7 +59,7 @@ struct VoteOptions {
 };
 
 struct VoteResult {
-  std::optional<int64_t> winner;  // of samples
+  std::optional<int64_t> winner;    // of samples
   std::vector<Generation> samples;  // as far as they came
   std::vector<Ballot::Tally> tallies;
   int64_t ended = 0, unsure = 0, spared = 0;  // by themselves; for want of confidence; because the vote was decided

@@ -200,6 +200,14 @@ bool CountdownTask::self_verified(std::span<const int32_t> reply) const {
   return std::find(reply.begin(), reply.end(), Eos) != reply.end() && std::find(reply.begin(), thought_end, Yes) != thought_end;
 }
 
+std::optional<SyntheticTask::ThinkMarks> CountdownTask::think_marks() const {
+  auto rules = std::make_shared<ThinkRules>();
+  rules->open = {{Think}};
+  rules->close = {{ThinkEnd}};
+  rules->forced_close = {ThinkEnd};
+  return ThinkMarks{rules, {Lo, Hi}, {Lo, Hi, Yes}, Yes};
+}
+
 TaskAudit CountdownTask::audit(std::span<const int32_t> t) const {
   TaskAudit out;
   constexpr size_t kPrompt = 6;  // <bos> a b c -> T

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/rng.h"
+#include "engine/think.h"
 #include "train/data.h"
 
 namespace raison {
@@ -42,8 +43,16 @@ class SyntheticTask {
   virtual double reward(std::span<const int32_t> prompt, std::span<const int32_t> reply) const = 0;
   // What votes are counted by: equal for replies that give the same answer. nullopt: cut off, no vote.
   virtual std::optional<std::string> vote(std::span<const int32_t> reply) const = 0;
-  // The reply's own thought says that its answer is right.
+  // The reply's own thought says that its answer is right; only where can_self_verify().
+  virtual bool can_self_verify() const { return false; }
   virtual bool self_verified(std::span<const int32_t>) const { return false; }
+  // How its thoughts are marked (prompts end within one), and which tokens in them are tries. nullopt: there are none to count.
+  struct ThinkMarks {
+    std::shared_ptr<const ThinkRules> rules;
+    std::vector<int32_t> failed, all;  // tries that failed; all tries
+    int32_t success = -1;              // the try that makes more of them needless
+  };
+  virtual std::optional<ThinkMarks> think_marks() const { return std::nullopt; }
   // Of prompt and reply in one sequence.
   virtual TaskAudit audit(std::span<const int32_t>) const { return {}; }
   std::string text(std::span<const int32_t> tokens) const;  // words joined by spaces; ids out of range as <?>

@@ -22,8 +22,9 @@ int64_t winner_of(VoteRule rule, const std::vector<Vote>& votes) {
 }
 
 TEST(Ballot, TheWinnerByEachRule) {
-  const std::vector<Vote> votes = {vote("a", false, 0.2, 0.5), vote("b", true, 0.9, 0.1), vote(""), vote("b", false, 0.3, 0.7),
-                                   vote("a", false, 0.3, 0.2), vote("a", false, 0.2, 0.0), vote("c", true, 0.1, 0.7)};
+  const std::vector<Vote> votes = {vote("a", false, 0.2, 0.5), vote("b", true, 0.9, 0.1),  vote(""),
+                                   vote("b", false, 0.3, 0.7), vote("a", false, 0.3, 0.2), vote("a", false, 0.2, 0.0),
+                                   vote("c", true, 0.1, 0.7)};
   EXPECT_EQ(winner_of(VoteRule::Majority, votes), 0);
   EXPECT_EQ(winner_of(VoteRule::SelfVerified, votes), 1) << "b and c have one verified vote each; the earlier wins";
   EXPECT_EQ(winner_of(VoteRule::Weighted, votes), 1) << "b: 1.2, a: 0.7";
@@ -60,7 +61,8 @@ TEST(Ballot, DecidedMeansThatNothingCanChange) {
       const std::string answer = b.tallies().front().answer;
       for (int tries = 0; tries < 30; ++tries) {
         Ballot full = b;
-        for (int64_t rest = k + 1; rest < n; ++rest) full.add(order[static_cast<size_t>(rest)], tries % 3 ? draw() : vote("b", true, 1, 1));
+        for (int64_t rest = k + 1; rest < n; ++rest)
+          full.add(order[static_cast<size_t>(rest)], tries % 3 ? draw() : vote("b", true, 1, 1));
         ASSERT_EQ(full.tallies().front().answer, answer) << "rule " << static_cast<int>(rule) << " n " << n;
       }
       break;
@@ -131,7 +133,8 @@ TEST_F(VotingTest, StoppingEarlyNamesTheSameWinnerForLess) {
       ASSERT_TRUE(early.ok()) << early.message();
       EXPECT_EQ(early->winner, whole->winner) << seed;
       ASSERT_TRUE(early->winner.has_value());
-      EXPECT_EQ(early->samples[static_cast<size_t>(*early->winner)].tokens, whole->samples[static_cast<size_t>(*whole->winner)].tokens);
+      EXPECT_EQ(early->samples[static_cast<size_t>(*early->winner)].tokens,
+                whole->samples[static_cast<size_t>(*whole->winner)].tokens);
       EXPECT_LE(early->tokens, whole->tokens);
       EXPECT_EQ(early->ended + early->spared, 15);
       spared += early->spared;

@@ -25,8 +25,8 @@ TEST(Judge, Final) {
   auto judge = make_judge("final");
   ASSERT_TRUE(judge.ok());
   const AnswerJudge& j = **judge;
-  for (const char* same : {"So it is \\boxed{ 42 }.", "\\boxed{7} no: \\boxed{42}", "Thus\n\n**Answer:** 42.", "The final answer is $42$", "42",
-                           "First 7.\n42\n"})
+  for (const char* same : {"So it is \\boxed{ 42 }.", "\\boxed{7} no: \\boxed{42}", "Thus\n\n**Answer:** 42.",
+                           "The final answer is $42$", "42", "First 7.\n42\n"})
     EXPECT_EQ(form(j, same), "42") << same;
   EXPECT_EQ(form(j, "\\boxed{\\frac{1}{2}}"), "\\frac{1}{2}") << "braces within braces";
   EXPECT_EQ(form(j, "\\boxed{3} and \\boxed{4"), "3") << "the last that closes";
