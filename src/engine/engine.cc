@@ -83,14 +83,7 @@ struct Engine::Impl {
     if (r.adapter != -1) return error("adapter {} is not loaded", r.adapter);
     RAISON_RETURN_IF_ERROR(r.sampling.validate());
     RAISON_RETURN_IF_ERROR(r.think_limits.validate());
-    if (!r.think) return {};
-    RAISON_RETURN_IF_ERROR(r.think->validate());
-    for (const auto* marks : {&r.think->open, &r.think->close})
-      for (const auto& mark : *marks)
-        if (!std::all_of(mark.begin(), mark.end(), in_vocabulary))
-          return error("a thinking mark is outside the vocabulary of {}", vocab);
-    if (!std::all_of(r.think->forced_close.begin(), r.think->forced_close.end(), in_vocabulary))
-      return error("the end of thinking is outside the vocabulary of {}", vocab);
+    if (r.think && !r.think->within(vocab)) return error("a thinking mark is outside the vocabulary of {}", vocab);
     return {};
   }
 

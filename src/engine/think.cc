@@ -5,42 +5,89 @@
 namespace raison {
 namespace {
 
-// Of the marks: the longest proper beginning that the tokens end with, 0 if none; `which` is set to that mark.
-int64_t begun(const std::vector<std::vector<int32_t>>& marks, std::span<const int32_t> tokens,
-              const std::vector<int32_t>** which = nullptr) {
-  size_t best = 0;
-  for (const auto& mark : marks)
-    for (size_t n = std::min(mark.size() - 1, tokens.size()); n > best; --n)
-      if (std::equal(mark.begin(), mark.begin() + static_cast<std::ptrdiff_t>(n),
-                     tokens.end() - static_cast<std::ptrdiff_t>(n))) {
-        best = n;
-        if (which) *which = &mark;
-      }
-  return static_cast<int64_t>(best);
-}
-
-// The longest mark that the tokens end with, 0 if none.
-int64_t completed(const std::vector<std::vector<int32_t>>& marks, std::span<const int32_t> tokens) {
-  size_t best = 0;
-  for (const auto& mark : marks)
-    if (mark.size() > best && mark.size() <= tokens.size() &&
-        std::equal(mark.begin(), mark.end(), tokens.end() - static_cast<std::ptrdiff_t>(mark.size())))
-      best = mark.size();
-  return static_cast<int64_t>(best);
-}
-
 bool contains(const std::vector<int32_t>& ids, int32_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
 
 }  // namespace
 
-Status ThinkRules::validate() const {
-  for (const auto* marks : {&open, &close})
+MarkTrie::MarkTrie(const std::vector<std::vector<int32_t>>& marks) : nodes_(1) {
+  for (const auto& mark : marks) {
+    size_t at = 0;
+    for (const int32_t id : mark) {
+      const auto [edge, fresh] = nodes_[at].next.try_emplace(id, nodes_.size());
+      at = edge->second;
+      if (fresh) nodes_.emplace_back();
+    }
+    nodes_[at].mark = at != 0;
+    longest_ = std::max(longest_, static_cast<int64_t>(mark.size()));
+  }
+}
+
+const MarkTrie::Node* MarkTrie::walk(std::span<const int32_t> tokens) const {
+  const Node* node = &nodes_.front();
+  for (const int32_t id : tokens) {
+    const auto edge = node->next.find(id);
+    if (edge == node->next.end()) return nullptr;
+    node = &nodes_[edge->second];
+  }
+  return node;
+}
+
+int64_t MarkTrie::completed(std::span<const int32_t> tokens) const {
+  for (int64_t n = std::min(longest_, static_cast<int64_t>(tokens.size())); n > 0; --n)
+    if (const Node* node = walk(tokens.last(static_cast<size_t>(n))); node && node->mark) return n;
+  return 0;
+}
+
+int64_t MarkTrie::begun(std::span<const int32_t> tokens) const {
+  for (int64_t n = std::min(longest_ - 1, static_cast<int64_t>(tokens.size())); n > 0; --n)
+    if (const Node* node = walk(tokens.last(static_cast<size_t>(n))); node && !node->next.empty()) return n;
+  return 0;
+}
+
+std::vector<int32_t> MarkTrie::completing(std::span<const int32_t> tokens) const {
+  std::vector<int32_t> out;
+  for (int64_t n = std::min(longest_ - 1, static_cast<int64_t>(tokens.size())); n >= 0; --n)
+    if (const Node* node = walk(tokens.last(static_cast<size_t>(n))))
+      for (const auto& [id, next] : node->next)
+        if (nodes_[next].mark) out.push_back(id);
+  return out;
+}
+
+std::vector<int32_t> MarkTrie::rest_of(std::span<const int32_t> start) const {
+  const Node* first = walk(start);
+  if (!first) return {};
+  std::vector<std::pair<const Node*, std::vector<int32_t>>> front = {{first, {}}};
+  while (!front.empty()) {  // breadth first; a finite tree
+    std::vector<std::pair<const Node*, std::vector<int32_t>>> next;
+    for (const auto& [node, path] : front)
+      for (const auto& [id, child] : node->next) {
+        auto longer = path;
+        longer.push_back(id);
+        if (nodes_[child].mark) return longer;
+        next.emplace_back(&nodes_[child], std::move(longer));
+      }
+    front = std::move(next);
+  }
+  return {};
+}
+
+Result<std::shared_ptr<const ThinkRules>> ThinkRules::create(ThinkMarks m) {
+  for (const auto* marks : {&m.open, &m.close})
     for (const auto& mark : *marks)
       if (mark.empty()) return error("a thinking mark is empty");
-  if (close.empty()) return error("no mark ends a thought");
-  if (std::search(forced_close.begin(), forced_close.end(), close.front().begin(), close.front().end()) == forced_close.end())
+  if (m.close.empty()) return error("no mark ends a thought");
+  const auto& close = m.close.front();
+  if (std::search(m.forced_close.begin(), m.forced_close.end(), close.begin(), close.end()) == m.forced_close.end())
     return error("what is to end a thought does not hold the mark that ends it");
-  return {};
+  return std::shared_ptr<const ThinkRules>(new ThinkRules(std::move(m)));
+}
+
+bool ThinkRules::within(int64_t vocab) const {
+  const auto inside = [&](const std::vector<int32_t>& ids) {
+    return std::all_of(ids.begin(), ids.end(), [&](int32_t id) { return id >= 0 && id < vocab; });
+  };
+  return std::all_of(marks_.open.begin(), marks_.open.end(), inside) &&
+         std::all_of(marks_.close.begin(), marks_.close.end(), inside) && inside(marks_.forced_close);
 }
 
 Status ThinkLimits::validate() const {
@@ -75,31 +122,13 @@ void ThinkState::enter(ThinkPhase phase) {
   if (phase == ThinkPhase::Thinking && limits_.budget == 0) close_for(ThinkEnd::Budget);
 }
 
-const std::vector<std::vector<int32_t>>* ThinkState::awaited() const {
-  switch (phase_) {
-    case ThinkPhase::Undecided: return &rules_->open;
-    case ThinkPhase::Thinking: return &rules_->close;
-    case ThinkPhase::Answering: return rules_->reopens ? &rules_->open : nullptr;
-    case ThinkPhase::None: return nullptr;
-  }
-  return nullptr;
-}
-
 bool ThinkState::below_minimum() const {
   return phase_ == ThinkPhase::Thinking && closing_ == ThinkEnd::None && forced_left_ == 0 && !satisfied_ &&
          counted() < limits_.minimum;
 }
 
 std::vector<int32_t> ThinkState::forbidden() const {
-  std::vector<int32_t> out;
-  if (!below_minimum()) return out;
-  for (const auto& mark : rules_->close) {
-    const size_t before = mark.size() - 1;
-    if (before <= tail_.size() && std::equal(mark.begin(), mark.begin() + static_cast<std::ptrdiff_t>(before),
-                                             tail_.end() - static_cast<std::ptrdiff_t>(before)))
-      out.push_back(mark.back());
-  }
-  return out;
+  return below_minimum() ? rules_->close().completing(tail_) : std::vector<int32_t>();
 }
 
 void ThinkState::settle(int64_t n, TokenKind kind, std::vector<TokenKind>* kinds) {
@@ -118,26 +147,33 @@ void ThinkState::push(int32_t token, std::vector<TokenKind>* kinds) {
     }
     return;
   }
-  const TokenKind plain = phase_ == ThinkPhase::Thinking ? TokenKind::Thought : TokenKind::Answer;
-  const auto* marks = awaited();
-  if (marks == nullptr) return settle(1, plain, kinds);
+  const bool thinking = phase_ == ThinkPhase::Thinking, undecided = phase_ == ThinkPhase::Undecided;
+  const TokenKind plain = thinking ? TokenKind::Thought : TokenKind::Answer;
+  const bool may_open = undecided || (phase_ == ThinkPhase::Answering && rules_->marks().reopens);
+  const bool may_close = undecided || thinking;
+  if (!may_open && !may_close) return settle(1, plain, kinds);
   tail_.push_back(token);
   ++held_;
-  if (const int64_t mark = completed(*marks, tail_); mark > 0) {
-    settle(held_ - std::min(held_, mark), plain, kinds);
-    settle(std::min(held_, mark), TokenKind::Mark, kinds);
-    const bool opens = phase_ != ThinkPhase::Thinking;
-    if (!opens) ended_by_ = ThinkEnd::Model;
-    enter(opens ? ThinkPhase::Thinking : ThinkPhase::Answering);
-    return;
+  const int64_t opened = may_open ? rules_->open().completed(tail_) : 0;
+  const int64_t closed = may_close ? rules_->close().completed(tail_) : 0;
+  if (const int64_t mark = std::min(held_, std::max(opened, closed)); mark > 0) {
+    settle(held_ - mark, plain, kinds);
+    settle(mark, TokenKind::Mark, kinds);
+    if (thinking) ended_by_ = ThinkEnd::Model;
+    return enter(opened >= closed ? ThinkPhase::Thinking : ThinkPhase::Answering);
   }
-  const int64_t may_be = begun(*marks, tail_);
-  settle(held_ - std::min(held_, may_be), plain, kinds);
-  held_ = std::min(held_, may_be);
-  size_t longest = 0;
-  for (const auto& mark : *marks) longest = std::max(longest, mark.size());
+  const int64_t begun = std::max(may_open ? rules_->open().begun(tail_) : 0, may_close ? rules_->close().begun(tail_) : 0);
+  const int64_t may_be = std::min(held_, begun);
+  settle(held_ - may_be, plain, kinds);
+  held_ = may_be;
+  cut_tail();
+  if (thinking) check_limits(token);
+  if (undecided && ++undecided_ >= kUndecided && held_ == 0) enter(ThinkPhase::Answering);
+}
+
+void ThinkState::cut_tail() {
+  const auto longest = static_cast<size_t>(std::max(rules_->open().longest(), rules_->close().longest()));
   if (tail_.size() > longest) tail_.erase(tail_.begin(), tail_.end() - static_cast<std::ptrdiff_t>(longest));
-  if (phase_ == ThinkPhase::Thinking) check_limits(token);
 }
 
 void ThinkState::check_limits(int32_t token) {
@@ -158,13 +194,13 @@ void ThinkState::close_for(ThinkEnd why) {
 
 std::vector<int32_t> ThinkState::take_forced() {
   if (closing_ == ThinkEnd::None || forced_left_ > 0) return {};
-  std::vector<int32_t> out = rules_->forced_close;
+  std::vector<int32_t> out = rules_->marks().forced_close;
   // A mark that the model has begun is completed, not written twice.
-  const std::vector<int32_t>* mark = nullptr;
-  if (const int64_t have = held_ > 0 ? begun(rules_->close, tail_, &mark) : 0; have > 0) {
-    const auto at = std::search(out.begin(), out.end(), rules_->close.front().begin(), rules_->close.front().end());
-    std::vector<int32_t> rest(mark->begin() + have, mark->end());
-    if (at != out.end()) rest.insert(rest.end(), at + static_cast<std::ptrdiff_t>(rules_->close.front().size()), out.end());
+  if (const int64_t have = std::min(held_, rules_->close().begun(tail_)); have > 0) {
+    const auto& mark = rules_->marks().close.front();
+    const auto at = std::search(out.begin(), out.end(), mark.begin(), mark.end()) + static_cast<std::ptrdiff_t>(mark.size());
+    std::vector<int32_t> rest = rules_->close().rest_of(std::span<const int32_t>(tail_).last(static_cast<size_t>(have)));
+    rest.insert(rest.end(), at, out.end());
     out = std::move(rest);
   }
   forced_left_ = static_cast<int64_t>(out.size());

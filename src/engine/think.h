@@ -3,6 +3,7 @@
 // caller says in which phase the prompt ends.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -13,19 +14,56 @@ namespace raison {
 
 enum class ThinkPhase : uint8_t {
   None,       // the model does not think
-  Undecided,  // a model that opens its thoughts itself has not done so yet
+  Undecided,  // the model's first tokens decide: a mark that opens a thought, one that closes it (no thought), or kUndecided others
   Thinking,
   Answering
 };
 enum class TokenKind : uint8_t { Answer, Thought, Mark };  // Mark: of those that open or close a thought, forced ones too
 enum class ThinkEnd : uint8_t { None, Model, Budget, Loop, Caller };  // what ended the thought
 
+// Token sequences, sought at the end of a stream of tokens: as many as a text has tokenisations (thousands), at the cost of their length.
+class MarkTrie {
+ public:
+  explicit MarkTrie(const std::vector<std::vector<int32_t>>& marks = {});
+  int64_t longest() const { return longest_; }
+  // Of the longest mark that the tokens end with: its length, 0 if none.
+  int64_t completed(std::span<const int32_t> tokens) const;
+  // Of the longest proper beginning of a mark that the tokens end with: its length, 0 if none.
+  int64_t begun(std::span<const int32_t> tokens) const;
+  // Ids that would complete a mark.
+  std::vector<int32_t> completing(std::span<const int32_t> tokens) const;
+  // The shortest way to complete a mark after its beginning `start`.
+  std::vector<int32_t> rest_of(std::span<const int32_t> start) const;
+
+ private:
+  struct Node {
+    std::map<int32_t, size_t> next;
+    bool mark = false;
+  };
+  const Node* walk(std::span<const int32_t> tokens) const;
+  std::vector<Node> nodes_;
+  int64_t longest_ = 0;
+};
+
 // How a model's thoughts are marked. A mark is one token, or several in a row.
-struct ThinkRules {
-  std::vector<std::vector<int32_t>> open, close;
-  std::vector<int32_t> forced_close;  // what is put in when a thought must end; holds close.front()
-  bool reopens = false;               // a second thought may follow the first answer (gpt-oss's channels)
-  Status validate() const;
+struct ThinkMarks {
+  std::vector<std::vector<int32_t>> open = {}, close = {};
+  std::vector<int32_t> forced_close = {};  // what is put in when a thought must end; holds close.front()
+  bool reopens = false;                    // a second thought may follow the first answer (gpt-oss's channels)
+};
+class ThinkRules {
+ public:
+  // Error: no mark that closes, an empty mark, a forced end without close.front().
+  static Result<std::shared_ptr<const ThinkRules>> create(ThinkMarks marks);
+  const ThinkMarks& marks() const { return marks_; }
+  const MarkTrie& open() const { return open_; }
+  const MarkTrie& close() const { return close_; }
+  bool within(int64_t vocab) const;  // all ids are
+
+ private:
+  explicit ThinkRules(ThinkMarks marks) : marks_(std::move(marks)), open_(marks_.open), close_(marks_.close) {}
+  ThinkMarks marks_;
+  MarkTrie open_, close_;
 };
 
 // A request's bounds. With `marks` they count occurrences of any of these ids in the thought, not tokens.
@@ -76,12 +114,14 @@ class ThinkState {
   void end_now() { close_for(ThinkEnd::Caller); }
 
  private:
+  static constexpr int64_t kUndecided = 16;  // tokens, white space before the mark included
+
   bool below_minimum() const;
   void close_for(ThinkEnd why);
   void enter(ThinkPhase phase);
-  const std::vector<std::vector<int32_t>>* awaited() const;  // marks that would change the phase
   void settle(int64_t n, TokenKind kind, std::vector<TokenKind>* kinds);
   void check_limits(int32_t token);
+  void cut_tail();
 
   std::shared_ptr<const ThinkRules> rules_;
   ThinkLimits limits_;
@@ -92,6 +132,7 @@ class ThinkState {
   std::vector<int32_t> tail_;  // the latest tokens, as many as the longest mark
   int64_t held_ = 0;           // of these: tokens whose kind is not settled, the beginning of a mark perhaps
   int64_t forced_left_ = 0;    // forced tokens still to be pushed
+  int64_t undecided_ = 0;      // tokens so far
   LoopGuard loop_;
 };
 

@@ -200,12 +200,10 @@ bool CountdownTask::self_verified(std::span<const int32_t> reply) const {
   return std::find(reply.begin(), reply.end(), Eos) != reply.end() && std::find(reply.begin(), thought_end, Yes) != thought_end;
 }
 
-std::optional<SyntheticTask::ThinkMarks> CountdownTask::think_marks() const {
-  auto rules = std::make_shared<ThinkRules>();
-  rules->open = {{Think}};
-  rules->close = {{ThinkEnd}};
-  rules->forced_close = {ThinkEnd};
-  return ThinkMarks{rules, {Lo, Hi}, {Lo, Hi, Yes}, Yes};
+std::optional<SyntheticTask::CountedThought> CountdownTask::counted_thought() const {
+  auto rules = ThinkRules::create({{{Think}}, {{ThinkEnd}}, {ThinkEnd}, false});
+  if (!rules.ok()) return std::nullopt;
+  return CountedThought{*rules, {Lo, Hi}, {Lo, Hi, Yes}, Yes};
 }
 
 TaskAudit CountdownTask::audit(std::span<const int32_t> t) const {

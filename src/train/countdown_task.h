@@ -78,7 +78,7 @@ class CountdownTask final : public SyntheticTask {
   // The reply ended and its thought contains yes.
   bool can_self_verify() const override { return true; }
   bool self_verified(std::span<const int32_t> reply) const override;
-  std::optional<ThinkMarks> think_marks() const override;
+  std::optional<CountedThought> counted_thought() const override;
   // Equations `x o y = r` (right: true and 1 <= r <= 99), and verdicts against the prompt's target. Verdicts count leaves.
   TaskAudit audit(std::span<const int32_t> tokens) const override;
 

@@ -32,7 +32,7 @@ class ScalingRun {
     RAISON_ASSIGN(const auto samples, draw(most, {}));
     report.single = mean_of(samples, most, 0);
     if (!o_.votes.empty()) report.votes = vote_curves(samples, most);
-    const auto marks = task_.think_marks();
+    const auto marks = task_.counted_thought();
     if (!o_.budgets.empty()) {
       ScalingCurve curve{"budget", "closed after so many failed tries", {}};
       for (const int64_t n : o_.budgets) {
@@ -73,7 +73,7 @@ class ScalingRun {
       r.sample_index = i % static_cast<size_t>(each);
       r.max_tokens = o_.length - static_cast<int64_t>(prompt.size());
       r.stop_ids = {SyntheticTask::kEos};
-      if (const auto marks = task_.think_marks()) {
+      if (const auto marks = task_.counted_thought()) {
         r.think = marks->rules;
         r.think_start = ThinkPhase::Thinking;
         r.think_limits = limits;
@@ -187,7 +187,7 @@ Result<ScalingReport> evaluate_scaling(Model& model, const Tokenizer& tokenizer,
                  task.vocab().size());
   if (o.length > model.info().context_length)
     return error("the evaluation needs {} positions, the model's context is {}", o.length, model.info().context_length);
-  if (!task.think_marks() && !(o.budgets.empty() && o.minimums.empty()))
+  if (!task.counted_thought() && !(o.budgets.empty() && o.minimums.empty()))
     return error("the task {} has no tries to count in a thought; leave budgets and minimums out", task.name());
   Rng rng(o.problem_seed, 0x6576616C);  // "eval"
   Problems problems;

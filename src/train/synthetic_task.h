@@ -47,12 +47,12 @@ class SyntheticTask {
   virtual bool can_self_verify() const { return false; }
   virtual bool self_verified(std::span<const int32_t>) const { return false; }
   // How its thoughts are marked (prompts end within one), and which tokens in them are tries. nullopt: there are none to count.
-  struct ThinkMarks {
+  struct CountedThought {
     std::shared_ptr<const ThinkRules> rules;
     std::vector<int32_t> failed, all;  // tries that failed; all tries
     int32_t success = -1;              // the try that makes more of them needless
   };
-  virtual std::optional<ThinkMarks> think_marks() const { return std::nullopt; }
+  virtual std::optional<CountedThought> counted_thought() const { return std::nullopt; }
   // Of prompt and reply in one sequence.
   virtual TaskAudit audit(std::span<const int32_t>) const { return {}; }
   std::string text(std::span<const int32_t> tokens) const;  // words joined by spaces; ids out of range as <?>

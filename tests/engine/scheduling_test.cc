@@ -311,10 +311,9 @@ TEST_F(SchedulingTest, TwentyThousandRequests) {
 }
 
 TEST_F(SchedulingTest, ThinkingWithinTheEngine) {
-  auto rules = std::make_shared<ThinkRules>();
-  rules->open = {{3}};
-  rules->close = {{4}};
-  rules->forced_close = {5, 4, 6};
+  const auto made = ThinkRules::create({{{3}}, {{4}}, {5, 4, 6}, false});
+  ASSERT_TRUE(made.ok()) << made.message();
+  const auto rules = *made;
   auto e = engine({});
   for (int64_t budget : {0, 1, 7}) {
     Request r = request(2);
@@ -330,7 +329,7 @@ TEST_F(SchedulingTest, ThinkingWithinTheEngine) {
     ASSERT_GT(g->tokens.size(), n + 3);
     for (size_t i = 0; i < n; ++i) EXPECT_EQ(g->kinds[i], TokenKind::Thought);
     for (size_t i = 0; i < 3; ++i) {
-      EXPECT_EQ(g->tokens[n + i], rules->forced_close[i]);
+      EXPECT_EQ(g->tokens[n + i], rules->marks().forced_close[i]);
       EXPECT_EQ(g->kinds[n + i], TokenKind::Mark);
       EXPECT_EQ(g->forced[n + i], 1);
       EXPECT_EQ(g->logprobs[n + i], 0.0f);

@@ -10,13 +10,13 @@ namespace {
 
 constexpr int32_t kOpen = 100, kClose = 101, kNewline = 10;
 
-std::shared_ptr<ThinkRules> rules() {
-  auto r = std::make_shared<ThinkRules>();
-  r->open = {{kOpen}};
-  r->close = {{kClose}};
-  r->forced_close = {kNewline, kClose, kNewline};
-  return r;
+std::shared_ptr<const ThinkRules> make(ThinkMarks marks) {
+  auto r = ThinkRules::create(std::move(marks));
+  EXPECT_TRUE(r.ok()) << (r.ok() ? "" : r.message());
+  return r.ok() ? *r : nullptr;
 }
+ThinkMarks plain_marks() { return {{{kOpen}}, {{kClose}}, {kNewline, kClose, kNewline}, false}; }
+std::shared_ptr<const ThinkRules> rules() { return make(plain_marks()); }
 
 // Pushes tokens, and what is forced after each; returns one letter a token: t, m, a.
 struct Driver {
@@ -58,6 +58,35 @@ TEST(Think, AModelThatOpensItsThoughtItself) {
   for (const int32_t t : {kNewline, kOpen, 1, kOpen, 2, kClose, 3}) d.push(t);
   EXPECT_EQ(d.kinds, "amtttma");
   EXPECT_EQ(d.state.thought_tokens(), 3) << "an opening mark within the thought is thought";
+}
+
+TEST(Think, AModelThatDoesNotThinkThoughItMight) {
+  Driver closed{{rules(), {}, ThinkPhase::Undecided}, {}, {}};
+  for (const int32_t t : {kNewline, kClose, 1, kOpen, 2}) closed.push(t);
+  EXPECT_EQ(closed.kinds, "amaaa") << "an end without a beginning begins the answer";
+  Driver late{{rules(), {}, ThinkPhase::Undecided}, {}, {}};
+  for (int i = 0; i < 16; ++i) late.push(1);
+  EXPECT_EQ(late.state.phase(), ThinkPhase::Answering);
+  late.push(kOpen);
+  EXPECT_EQ(late.kinds, std::string(17, 'a')) << "too late for a thought: it is what the answer speaks of";
+}
+
+// Thousands of tokenisations of one mark cost no more than their length.
+TEST(Think, ManyWaysToWriteAMark) {
+  ThinkMarks marks;
+  for (int32_t a = 0; a < 100; ++a)
+    for (int32_t b = 0; b < 100; ++b) marks.close.push_back({1000 + a, 5, 2000 + b});
+  marks.forced_close = {9, 1000, 5, 2000};
+  const auto many = make(marks);
+  Driver d{{many, {.minimum = 3}, ThinkPhase::Thinking}, {}, {}};
+  for (const int32_t t : {1, 1050, 5}) d.push(t);
+  EXPECT_EQ(d.state.counted(), 3) << "what may be a mark counts until it is one";
+  EXPECT_EQ(d.kinds, "t");
+  d.push(2077);
+  EXPECT_EQ(d.kinds, "tmmm");
+  Driver short_one{{many, {.minimum = 4}, ThinkPhase::Thinking}, {}, {}};
+  for (const int32_t t : {1, 1050, 5}) short_one.push(t);
+  EXPECT_EQ(short_one.state.forbidden().size(), 100u);
 }
 
 TEST(Think, WithoutRulesAllIsAnswer) {
@@ -110,7 +139,7 @@ TEST(Think, TheMinimumRulesOutItsEnd) {
   // The caller's word counts more than the minimum.
   ThinkState told(rules(), {.minimum = 9}, ThinkPhase::Thinking);
   told.end_now();
-  EXPECT_EQ(told.take_forced(), rules()->forced_close);
+  EXPECT_EQ(told.take_forced(), plain_marks().forced_close);
 }
 
 TEST(Think, LimitsMayCountMarksAndAnIdMaySatisfyTheMinimum) {
@@ -134,10 +163,7 @@ TEST(Think, LimitsMayCountMarksAndAnIdMaySatisfyTheMinimum) {
 }
 
 TEST(Think, MarksOfSeveralTokens) {
-  auto r = std::make_shared<ThinkRules>();
-  r->open = {{1, 2, 3}};
-  r->close = {{4, 5, 6}, {4, 7}};
-  r->forced_close = {kNewline, 4, 5, 6, kNewline};
+  const auto r = make({{{1, 2, 3}}, {{4, 5, 6}, {4, 7}}, {kNewline, 4, 5, 6, kNewline}, false});
   {
     Driver d{{r, {}, ThinkPhase::Undecided}, {}, {}};
     for (const int32_t t : {1, 2, 9}) d.push(t);
@@ -168,8 +194,8 @@ TEST(Think, MarksOfSeveralTokens) {
   {  // a mark that the model has begun when the budget ends is completed, not written twice
     Driver d{{r, {.budget = 3}, ThinkPhase::Thinking}, {}, {}};
     for (const int32_t t : {8, 8, 4}) d.push(t);
-    EXPECT_EQ(d.tokens, (std::vector<int32_t>{8, 8, 4, 5, 6, kNewline}));
-    EXPECT_EQ(d.kinds, "ttmmmm");
+    EXPECT_EQ(d.tokens, (std::vector<int32_t>{8, 8, 4, 7, kNewline})) << "the shorter way";
+    EXPECT_EQ(d.kinds, "ttmmm");
     EXPECT_EQ(d.state.phase(), ThinkPhase::Answering);
   }
   {  // the minimum rules out what would complete a mark
@@ -184,8 +210,9 @@ TEST(Think, MarksOfSeveralTokens) {
 }
 
 TEST(Think, ChannelsMayThinkAgain) {
-  auto r = rules();
-  r->reopens = true;
+  ThinkMarks marks = plain_marks();
+  marks.reopens = true;
+  const auto r = make(marks);
   Driver d{{r, {.budget = 2}, ThinkPhase::Undecided}, {}, {}};
   for (const int32_t t : {kOpen, 1, kClose, 2, kOpen, 3, 4}) d.push(t);
   EXPECT_EQ(d.kinds, "mtmamtmmma") << "the budget is of all thoughts together";
@@ -220,16 +247,17 @@ TEST(Think, SenselessBoundsAndRulesAreRefused) {
   const Status crossed = ThinkLimits{.budget = 3, .minimum = 4}.validate();
   ASSERT_FALSE(crossed.ok());
   EXPECT_NE(crossed.message().find("4, is more than the budget of 3"), std::string::npos) << crossed.message();
-  EXPECT_TRUE(rules()->validate().ok());
-  ThinkRules r = *rules();
-  r.forced_close = {kNewline};
-  EXPECT_FALSE(r.validate().ok());
-  r = *rules();
-  r.open.push_back({});
-  EXPECT_FALSE(r.validate().ok());
-  r = *rules();
-  r.close.clear();
-  EXPECT_FALSE(r.validate().ok());
+  ThinkMarks marks = plain_marks();
+  marks.forced_close = {kNewline};
+  EXPECT_FALSE(ThinkRules::create(marks).ok());
+  marks = plain_marks();
+  marks.open.push_back({});
+  EXPECT_FALSE(ThinkRules::create(marks).ok());
+  marks = plain_marks();
+  marks.close.clear();
+  EXPECT_FALSE(ThinkRules::create(marks).ok());
+  EXPECT_TRUE(rules()->within(102));
+  EXPECT_FALSE(rules()->within(101));
 }
 
 }  // namespace
