@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/reply.h"
 
@@ -135,13 +136,17 @@ constexpr const char* kHelp =
     "/help             this list\n"
     "/clear            forget the conversation\n"
     "/set              show the settings;  /set KEY VALUE changes one (temp, top-k, max-tokens, seed, ...)\n"
+    "/think on|off     think first, or answer at once\n"
+    "/budget N         tokens of a thought at most (off: no bound)\n"
+    "/effort LEVEL     low, medium or high, or the model's own levels (off: unset)\n"
     "/system TEXT      set the system message (empty: none) and forget the conversation\n"
     "/exit             leave (Ctrl+D too)\n"
     "Ctrl+C stops a reply; twice leaves. Arrow keys edit the line and bring back earlier ones, Ctrl+R searches them.\n";
 
 class Chat {
  public:
-  Chat(LoadedModel& model, Engine& engine, RunOptions options) : m_(model), engine_(engine), options_(std::move(options)) {
+  Chat(LoadedModel& model, const Thinking& thinking, Engine& engine, RunOptions options)
+      : m_(model), thinking_(thinking), engine_(engine), options_(std::move(options)) {
     clear();
   }
 
@@ -216,6 +221,8 @@ class Chat {
       put("The conversation is forgotten.\n");
     } else if (name == "/set") {
       set(rest);
+    } else if (name == "/think" || name == "/budget" || name == "/effort") {
+      steer(name, rest);
     } else if (name == "/system") {
       options_.system = rest;
       clear();
@@ -226,6 +233,40 @@ class Chat {
       put("No command " + terminal_safe(name) + "; /help lists them.\n");
     }
     return true;
+  }
+
+  // /think, /budget, /effort.
+  void steer(const std::string& name, const std::string& value) {
+    if (!thinking_.format) {
+      put("This model does not think, so there is no thought to steer.\n");
+      return;
+    }
+    ThinkingOptions changed = options_.thinking;
+    const auto number = parse_whole(value);
+    if (name == "/think" && (value == "on" || value == "off")) {
+      changed.think = value == "on";
+    } else if (name == "/budget" && (value == "off" || (number && *number <= (uint64_t{1} << 40)))) {
+      changed.budget = value == "off" ? std::nullopt : std::optional<int64_t>(static_cast<int64_t>(*number));
+    } else if (name == "/effort" && !value.empty()) {
+      changed.effort = value == "off" ? "" : value;
+    } else {
+      put(name == "/think"    ? "/think needs on or off.\n"
+          : name == "/budget" ? "/budget needs a number of tokens, or off.\n"
+                              : "/effort needs a level, or off.\n");
+      return;
+    }
+    // Tried on a question, so that a level that the template does not know is found now.
+    const nlohmann::ordered_json question = nlohmann::ordered_json::array({{{"role", "user"}, {"content", "?"}}});
+    const auto prompt = make_prompt(m_.text, thinking_, question, "?", plain(), changed);
+    const auto limits = think_limits(m_.text, thinking_, changed);
+    if (!prompt.ok() || !limits.ok()) {
+      put(terminal_safe(prompt.ok() ? limits.message() : prompt.message()) + "\n");
+      return;
+    }
+    options_.thinking = changed;
+    put(changed.think == std::optional<bool>(false) ? "It will answer at once.\n"
+        : limits->budget >= 0 ? fmt::format("It will think, for {} at most.\n", counted(limits->budget, "token"))
+                              : "It will think, for as long as it takes.\n");
   }
 
   void set(const std::string& rest) {
@@ -256,7 +297,8 @@ class Chat {
       put(messages_.empty() ? "\n" : "If the conversation has outgrown the context, /clear begins anew.\n\n");
       return false;
     }
-    messages_.push_back({{"role", "assistant"}, {"content", reply->text}});
+    messages_.push_back(thinking_.format ? history_message(*thinking_.format, reply->thought, reply->answer)
+                                         : nlohmann::ordered_json{{"role", "assistant"}, {"content", reply->answer}});
     note(stats_line(*reply));
     put("\n");
     const bool stopped = reply->finish == FinishReason::Cancelled;
@@ -267,15 +309,17 @@ class Chat {
   Result<Reply> ask(const std::string& text) {
     RAISON_ASSIGN(const ResolvedSampling sampling, resolve_sampling(options_.sampling, m_.files.generation));
     ReplyRequest request;
-    RAISON_ASSIGN(request.prompt, prompt_tokens(m_.text, messages_, text, plain()));
+    RAISON_ASSIGN(request.prompt, make_prompt(m_.text, thinking_, messages_, text, plain(), options_.thinking));
+    RAISON_ASSIGN(request.limits, think_limits(m_.text, thinking_, options_.thinking));
     request.sampling = sampling.params;
     request.stop = options_.sampling.stop;
     request.max_tokens = sampling.max_tokens;
     request.trim = !plain();
-    return stream_reply(*m_.text.tokenizer, engine_, m_.text.stop_ids, request);
+    return stream_reply(m_.text, thinking_, engine_, request);
   }
 
   LoadedModel& m_;
+  const Thinking& thinking_;
   Engine& engine_;
   RunOptions options_;
   nlohmann::ordered_json messages_;
@@ -283,8 +327,8 @@ class Chat {
 
 }  // namespace
 
-Result<int> run_chat(LoadedModel& model, Engine& engine, RunOptions options) {
-  return Chat(model, engine, std::move(options)).run();
+Result<int> run_chat(LoadedModel& model, const Thinking& thinking, Engine& engine, RunOptions options) {
+  return Chat(model, thinking, engine, std::move(options)).run();
 }
 
 }  // namespace raison::cli

@@ -24,14 +24,14 @@ struct DemoOptions {
 constexpr std::array kQuestions = {"4 5 7 -> 8", "9 2 6 -> 30", "3 8 7 -> 29"};
 constexpr int64_t kReplyLength = 240;  // tokens, the prompt's included: what the model was taught with
 
-Result<Reply> ask(LoadedModel& m, Engine& engine, const std::string& question, uint64_t seed) {
+Result<Reply> ask(LoadedModel& m, const Thinking& thinking, Engine& engine, const std::string& question, uint64_t seed) {
   const nlohmann::ordered_json messages = nlohmann::ordered_json::array({{{"role", "user"}, {"content", question}}});
   ReplyRequest request;
-  RAISON_ASSIGN(request.prompt, prompt_tokens(m.text, messages, question, false));
+  RAISON_ASSIGN(request.prompt, make_prompt(m.text, thinking, messages, question, false, {}));
   request.sampling.temperature = 1.0f;
   request.sampling.seed = seed;
-  request.max_tokens = std::max<int64_t>(1, kReplyLength - static_cast<int64_t>(request.prompt.size()));
-  return stream_reply(*m.text.tokenizer, engine, m.text.stop_ids, request);
+  request.max_tokens = std::max<int64_t>(1, kReplyLength - static_cast<int64_t>(request.prompt.tokens.size()));
+  return stream_reply(m.text, thinking, engine, request);
 }
 
 std::string verdict_line(const CountdownProblem& problem, const Reply& reply) {
@@ -78,6 +78,7 @@ Result<int> run_demo(const DemoOptions& options) {
   EngineOptions engine_options;
   engine_options.cache_type = DType::F32;  // as it was trained
   Engine engine(*m->model, *m->pool, *m->kernels, engine_options);
+  RAISON_ASSIGN(const Thinking thinking, thinking_of(m->text, m->model->info().vocab));
   catch_interrupts();
   const bool bundled = options.model.empty();
   put(introduction(*m, bundled));
@@ -85,7 +86,7 @@ Result<int> run_demo(const DemoOptions& options) {
   for (const char* question : kQuestions) {
     RAISON_ASSIGN(const CountdownProblem problem, parse_countdown_problem(question));
     put(fmt::format("{}{}{}\n", stdout_has_style() ? "\033[1m" : "question: ", question, stdout_has_style() ? "\033[0m" : ""));
-    RAISON_ASSIGN(const Reply reply, ask(*m, engine, question, options.seed));
+    RAISON_ASSIGN(const Reply reply, ask(*m, thinking, engine, question, options.seed));
     if (reply.finish == FinishReason::Cancelled) return output_status().ok() ? 130 : 1;
     const std::string verdict = verdict_line(problem, reply);
     right += verdict == "verifier: right";

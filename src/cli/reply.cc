@@ -24,34 +24,34 @@ std::string rate(double count, double seconds) {
 
 }  // namespace
 
-ReplyPrinter::ReplyPrinter(const Tokenizer& tokenizer, const std::vector<int32_t>& prompt, bool trim)
+ReplyPrinter::ReplyPrinter(const Tokenizer& tokenizer, const Thinking& thinking, const ModelPrompt& prompt, bool trim)
     : tokenizer_(tokenizer),
-      ids_(think_ids(tokenizer)),
+      model_(thinking),
       decoder_(tokenizer, true),
       trim_(trim),
       style_(stdout_has_style()),
       terminal_(stdout_is_terminal()),
       trim_segment_(trim) {
   // The decoder sees the prompt first, so that a continuation keeps the space that a reply from nothing would lose.
-  for (int32_t id : prompt) (void)decoder_.push(id);
+  for (int32_t id : prompt.tokens) (void)decoder_.push(id);
   (void)decoder_.flush();
-  if (ends_thinking(prompt, ids_)) begin_thought(false);
+  if (prompt.start == ThinkPhase::Thinking) begin_thought();
 }
 
-void ReplyPrinter::begin_thought(bool written_by_model) {
-  if (written_by_model && !thinking_) thought_tokens_ = 0, thought_seconds_ = 0;
+void ReplyPrinter::begin_thought() {
   thinking_ = true;
   thought_shown_ = segment_started_ = false;
   thought_start_ = Clock::now();
 }
 
-void ReplyPrinter::end_thought(bool closed_by_model) {
+void ReplyPrinter::end_thought(ThinkEnd how) {
   thinking_ = false;
+  thought_end_ = how;
   thought_seconds_ += seconds_since(thought_start_);
   if (thought_shown_) {
     std::string end = line_start_ ? "" : "\n";
     if (style_) end += kPlain;
-    const std::string line = thought_line(thought_tokens_, thought_seconds_, !closed_by_model);
+    const std::string line = thought_line(thought_tokens_, thought_seconds_, how);
     if (terminal_) {
       end += style_ ? fmt::format("{}{}{}\n\n", kDim, line, kPlain) : line + "\n\n";
     } else {
@@ -64,6 +64,22 @@ void ReplyPrinter::end_thought(bool closed_by_model) {
   trim_segment_ = true;
 }
 
+// The mark is complete. What its outer tokens hold beside it belongs to the thought or the answer.
+void ReplyPrinter::leave_mark() {
+  if (mark_.empty()) return;
+  const bool closes = thinking_;
+  const MarkOverhang beside = mark_overhang(tokenizer_, closes ? model_.format->close_mark : model_.format->open_mark, mark_);
+  mark_.clear();
+  emit(beside.before);
+  if (closes) {
+    end_thought(closing_);
+  } else {
+    begin_thought();
+  }
+  closing_ = ThinkEnd::None;
+  emit(beside.after);
+}
+
 void ReplyPrinter::emit(std::string_view text) {
   if (!segment_started_ && (thinking_ || trim_segment_)) text = without_leading_space(text);
   if (text.empty()) return;
@@ -72,62 +88,54 @@ void ReplyPrinter::emit(std::string_view text) {
     thought_shown_ = true;
   }
   segment_started_ = true;
-  if (!thinking_) answer_ += text;
+  (thinking_ ? thought_ : answer_) += text;
   put(terminal_ ? terminal_safe(text) : std::string(text));
   line_start_ = text.back() == '\n';
 }
 
-std::string ReplyPrinter::push(int32_t token) {
-  if (ids_.known() && token == *ids_.open) {
-    emit(decoder_.flush());
-    begin_thought(true);
+std::string ReplyPrinter::push(const TokenEvent& event) {
+  if (event.kind == TokenKind::Mark) {
+    if (mark_.empty()) emit(decoder_.flush());
+    mark_.push_back(event.token);
+    if (event.think_end != ThinkEnd::None) closing_ = event.think_end;
     return "";
   }
-  if (ids_.known() && token == *ids_.close && thinking_) {
-    emit(decoder_.flush());
-    end_thought(true);
-    return "";
+  leave_mark();
+  if (event.kind == TokenKind::Thought) {
+    if (!thinking_) begin_thought();
+    ++thought_tokens_;
+  } else if (thinking_) {  // an end without a beginning: nothing was thought
+    end_thought(ThinkEnd::Model);
   }
-  if (thinking_) ++thought_tokens_;
-  return decoder_.push(token);
+  return decoder_.push(event.token);
 }
 
 void ReplyPrinter::print(std::string_view text) { emit(text); }
 
 void ReplyPrinter::finish() {
-  emit(decoder_.flush());
-  if (thinking_) end_thought(false);
+  if (mark_.empty()) emit(decoder_.flush());
+  leave_mark();
+  if (thinking_) end_thought(ThinkEnd::None);
   if (!line_start_) put("\n");
   line_start_ = true;
 }
 
-namespace {
-
-// What the model wrote, for the history: decoded whole, without the end token, a thought always closed.
-std::string full_text(const Tokenizer& tokenizer, const Reply& reply, const std::vector<int32_t>& stop_ids) {
-  std::vector<int32_t> ids = reply.tokens;
-  if (!ids.empty() && std::find(stop_ids.begin(), stop_ids.end(), ids.back()) != stop_ids.end()) ids.pop_back();
-  std::string text = tokenizer.decode(ids);
-  if (reply.thought_open) text += "</think>";
-  return text;
-}
-
-}  // namespace
-
-Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std::vector<int32_t>& stop_ids,
-                           const ReplyRequest& request) {
+Result<Reply> stream_reply(const TextSide& text, const Thinking& thinking, Engine& engine, const ReplyRequest& request) {
   Request job;
-  job.prompt = request.prompt;
+  job.prompt = request.prompt.tokens;
+  job.think = thinking.rules;
+  job.think_start = request.prompt.start;
+  job.think_limits = request.limits;
   job.sampling = request.sampling;
   job.max_tokens = request.max_tokens;
-  job.stop_ids = stop_ids;
+  job.stop_ids = text.stop_ids;
   const auto start = Clock::now();
   const EngineStats before = engine.stats();
   RAISON_ASSIGN(const uint64_t id, engine.submit(std::move(job)));
 
   Reply reply;
-  reply.prompt_tokens = static_cast<int64_t>(request.prompt.size());
-  ReplyPrinter printer(tokenizer, request.prompt, request.trim);
+  reply.prompt_tokens = static_cast<int64_t>(request.prompt.tokens.size());
+  ReplyPrinter printer(*text.tokenizer, thinking, request.prompt, request.trim);
   RAISON_ASSIGN(StopChecker stop, StopChecker::create(request.stop));
   std::optional<Error> failed;
   bool done = false;
@@ -137,9 +145,9 @@ Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std
     if (event.finish != FinishReason::None) reply.finish = event.finish;
     if (event.token < 0 || done) return;
     reply.tokens.push_back(event.token);
-    if (event.finish == FinishReason::Stop) return;                    // an end token is no text
-    if (printer.is_marker(event.token)) printer.print(stop.finish());  // belongs before the marker
-    printer.print(stop.push(printer.push(event.token)));
+    if (event.finish == FinishReason::Stop) return;                   // an end token is no text
+    if (event.kind == TokenKind::Mark) printer.print(stop.finish());  // belongs before the mark
+    printer.print(stop.push(printer.push(event)));
     if (stop.stopped()) {
       done = true;
       reply.finish = FinishReason::Stop;
@@ -162,8 +170,9 @@ Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std
   reply.thought_open = printer.thinking();
   printer.finish();
   if (failed) return *failed;
+  reply.thought = printer.thought();
   reply.answer = printer.answer();
-  reply.text = full_text(tokenizer, reply, stop_ids);
+  reply.thought_end = printer.thought_end();
   reply.thought_tokens = printer.thought_tokens();
   reply.thought_seconds = printer.thought_seconds();
   reply.seconds = seconds_since(start);
@@ -177,8 +186,16 @@ Result<Reply> stream_reply(const Tokenizer& tokenizer, Engine& engine, const std
   return reply;
 }
 
-std::string thought_line(int64_t tokens, double seconds, bool open) {
-  return fmt::format("thought {} · {:.1f} s{}", counted(tokens, "token"), seconds, open ? " (did not end)" : "");
+std::string thought_line(int64_t tokens, double seconds, ThinkEnd end) {
+  const char* how = "";
+  switch (end) {
+    case ThinkEnd::None: how = " (did not end)"; break;
+    case ThinkEnd::Model: break;
+    case ThinkEnd::Budget: how = " (closed: the budget is used up)"; break;
+    case ThinkEnd::Loop: how = " (closed: it went round in circles)"; break;
+    case ThinkEnd::Caller: how = " (closed on demand)"; break;
+  }
+  return fmt::format("thought {} · {:.1f} s{}", counted(tokens, "token"), seconds, how);
 }
 
 std::string stats_line(const Reply& reply) {

@@ -9,20 +9,6 @@
 
 namespace raison::cli {
 
-Result<std::vector<int32_t>> prompt_tokens(const TextSide& text, const nlohmann::ordered_json& messages,
-                                           const std::string& last, bool raw) {
-  std::vector<int32_t> ids;
-  if (raw || !text.chat_template) {
-    RAISON_ASSIGN(ids, text.tokenizer->encode(last));
-    if (ids.empty() && text.tokenizer->bos()) ids.push_back(*text.tokenizer->bos());
-  } else {
-    RAISON_ASSIGN(const std::string prompt, text.render(messages));
-    RAISON_ASSIGN(ids, text.tokenizer->encode(prompt, {false, true}));
-  }
-  if (ids.empty()) return error("the prompt is empty, and the model has no token to begin a text with; give some text");
-  return ids;
-}
-
 namespace {
 
 struct Command {
@@ -30,7 +16,8 @@ struct Command {
   TextInput input;
 };
 
-Result<int> answer_once(LoadedModel& m, Engine& engine, const RunOptions& options, const std::string& prompt) {
+Result<int> answer_once(LoadedModel& m, const Thinking& thinking, Engine& engine, const RunOptions& options,
+                        const std::string& prompt) {
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();
   if (!options.system.empty()) messages.push_back({{"role", "system"}, {"content", options.system}});
   messages.push_back({{"role", "user"}, {"content", lossy_utf8(prompt)}});
@@ -39,19 +26,20 @@ Result<int> answer_once(LoadedModel& m, Engine& engine, const RunOptions& option
   request.trim = !options.raw && m.text.chat_template;
   if (request.trim && prompt.find_first_not_of(" \t\r\n") == std::string::npos)
     return error("the question is empty; give it with -p or -f, or on standard input");
-  RAISON_ASSIGN(request.prompt, prompt_tokens(m.text, messages, prompt, options.raw));
+  RAISON_ASSIGN(request.prompt, make_prompt(m.text, thinking, messages, prompt, options.raw, options.thinking));
+  RAISON_ASSIGN(request.limits, think_limits(m.text, thinking, options.thinking));
   request.sampling = sampling.params;
   request.stop = options.sampling.stop;
   request.max_tokens = sampling.max_tokens;
   catch_interrupts();
-  RAISON_ASSIGN(const Reply reply, stream_reply(*m.text.tokenizer, engine, m.text.stop_ids, request));
+  RAISON_ASSIGN(const Reply reply, stream_reply(m.text, thinking, engine, request));
   if (!output_status().ok()) return 1;  // main says why
   if (!options.system.empty() && (options.raw || !m.text.chat_template))
     note("raison: note: --system has no use without a chat template");
   if (!options.raw && !m.text.chat_template)
     note("raison: note: the model has no chat template: it continues the text as it stands");
   if (reply.thought_tokens > 0 && !stdout_is_terminal())
-    note(thought_line(reply.thought_tokens, reply.thought_seconds, reply.thought_open));
+    note(thought_line(reply.thought_tokens, reply.thought_seconds, reply.thought_end));
   note(stats_line(reply));
   return reply.finish == FinishReason::Cancelled ? 130 : 0;
 }
@@ -71,7 +59,8 @@ Result<int> run_command(const Command& command) {
   engine_options.cache_type = cache_type_from(options.cache_type);
   engine_options.context = options.context;
   Engine engine(*m->model, *m->pool, *m->kernels, engine_options);
-  return chat ? run_chat(*m, engine, options) : answer_once(*m, engine, options, prompt);
+  RAISON_ASSIGN(const Thinking thinking, thinking_of(m->text, m->model->info().vocab));
+  return chat ? run_chat(*m, thinking, engine, options) : answer_once(*m, thinking, engine, options, prompt);
 }
 
 }  // namespace
@@ -91,6 +80,7 @@ void add_run(CLI::App& app, Action& action) {
   add_cache_type_option(command, &options->run.cache_type, "f16");
   add_weights_memory_option(command, &options->run.load.weights_memory);
   add_threads_option(command, &options->run.threads);
+  options->run.thinking.add_to(command);
   options->run.sampling.add_to(command);
   command->footer(
       "Without -p and -f the question is read from standard input; if that is a terminal, a chat begins (/help there).\n"

@@ -178,13 +178,4 @@ DType cache_type_from(const std::string& name) {
 
 ThinkIds think_ids(const Tokenizer& tokenizer) { return {tokenizer.id_of("<think>"), tokenizer.id_of("</think>")}; }
 
-bool ends_thinking(const std::vector<int32_t>& prompt, const ThinkIds& ids) {
-  if (!ids.known()) return false;
-  for (auto it = prompt.rbegin(); it != prompt.rend(); ++it) {
-    if (*it == *ids.close) return false;
-    if (*it == *ids.open) return true;
-  }
-  return false;
-}
-
 }  // namespace raison::cli

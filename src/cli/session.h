@@ -56,7 +56,5 @@ struct ThinkIds {
   bool known() const { return open && close; }
 };
 ThinkIds think_ids(const Tokenizer& tokenizer);
-// True if the prompt ends inside a thought.
-bool ends_thinking(const std::vector<int32_t>& prompt, const ThinkIds& ids);
 
 }  // namespace raison::cli
