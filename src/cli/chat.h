@@ -14,6 +14,7 @@ struct RunOptions {
   ThinkingOptions thinking;
   int threads = 0;
   LoadOptions load;
+  std::optional<int64_t> cache_memory;
   int64_t context = 0;
   bool raw = false;
 };

@@ -22,6 +22,7 @@ void add_inspect(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
 void add_demo(CLI::App& app, Action& action);
+void add_generate(CLI::App& app, Action& action);
 void add_pull(CLI::App& app, Action& action);
 void add_list(CLI::App& app, Action& action);
 void add_rm(CLI::App& app, Action& action);
@@ -32,6 +33,7 @@ void add_convert(CLI::App& app, Action& action);
 CLI::Option* add_threads_option(CLI::App* command, int* threads);
 // Bytes, or with K, M, G or T; unset if not given.
 CLI::Option* add_weights_memory_option(CLI::App* command, std::optional<int64_t>* bytes);
+CLI::Option* add_cache_memory_option(CLI::App* command, std::optional<int64_t>* bytes);
 CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const std::string& fallback);
 // A whole number from 0; CLI11 itself would take -1 for the largest of them.
 CLI::Option* add_seed_option(CLI::App* command, uint64_t* seed, const std::string& help);

@@ -36,29 +36,50 @@ CLI::Option* add_threads_option(CLI::App* command, int* threads) {
       ->type_name("N");
 }
 
-CLI::Option* add_weights_memory_option(CLI::App* command, std::optional<int64_t>* bytes) {
+namespace {
+// "6G", "500M", "1.5" is none: bytes.
+std::optional<int64_t> parse_size(const std::string& text) {
+  const size_t digits = text.find_first_not_of("0123456789");
+  const auto number = parse_whole(text.substr(0, digits));
+  std::string unit = digits == std::string::npos ? "" : text.substr(digits);
+  for (const char* end : {"iB", "B", "b"})
+    if (unit.ends_with(end)) {
+      unit.resize(unit.size() - std::strlen(end));
+      break;
+    }
+  const std::string_view units = "KMGT";
+  const size_t power = unit.empty() ? 0 : unit.size() == 1 ? units.find(static_cast<char>(toupper(unit[0]))) + 1 : 0;
+  if (!number || *number == 0 || *number > (uint64_t{1} << 62 >> (10 * (power > 4 ? 4 : power))) ||
+      (!unit.empty() && (power == 0 || power > 4)))
+    return std::nullopt;
+  return static_cast<int64_t>(*number) << (10 * power);
+}
+
+CLI::Option* add_size_option(CLI::App* command, const std::string& name, std::optional<int64_t>* bytes,
+                             const std::string& help) {
   return command
       ->add_option_function<std::string>(
-          "--weights-memory",
-          [bytes](const std::string& text) {
-            const size_t digits = text.find_first_not_of("0123456789");
-            const auto number = parse_whole(text.substr(0, digits));
-            std::string unit = digits == std::string::npos ? "" : text.substr(digits);
-            for (const char* end : {"iB", "B", "b"})
-              if (unit.ends_with(end)) {
-                unit.resize(unit.size() - std::strlen(end));
-                break;
-              }
-            const std::string_view units = "KMGT";
-            const size_t power = unit.empty() ? 0 : unit.size() == 1 ? units.find(static_cast<char>(toupper(unit[0]))) + 1 : 0;
-            if (!number || *number == 0 || *number > (uint64_t{1} << 62 >> (10 * (power > 4 ? 4 : power))) ||
-                (!unit.empty() && (power == 0 || power > 4)))
-              throw CLI::ValidationError("--weights-memory", "must be a size such as 6G or 500M, not " + text);
-            *bytes = static_cast<int64_t>(*number) << (10 * power);
+          name,
+          [name, bytes](const std::string& text) {
+            *bytes = parse_size(text);
+            if (!*bytes) throw CLI::ValidationError(name, "must be a size such as 6G or 500M, not " + text);
           },
-          "Memory that packed weights may hold; experts are then packed, evicted and packed again on demand (default: what "
-          "is free)")
+          help)
       ->type_name("SIZE");
+}
+}  // namespace
+
+CLI::Option* add_weights_memory_option(CLI::App* command, std::optional<int64_t>* bytes) {
+  return add_size_option(
+      command, "--weights-memory", bytes,
+      "Memory that packed weights may hold; experts are then packed, evicted and packed again on demand (default: what "
+      "is free)");
+}
+
+CLI::Option* add_cache_memory_option(CLI::App* command, std::optional<int64_t>* bytes) {
+  return add_size_option(
+      command, "--cache-memory", bytes,
+      "Memory that the KV cache may hold, beginnings kept for later included (default: half of what is free)");
 }
 
 CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const std::string& fallback) {

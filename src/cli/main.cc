@@ -80,6 +80,7 @@ int run(int argc, char** argv) {
   add_list(app, action);
   add_rm(app, action);
   add_train(app, action);
+  add_generate(app, action);
   add_eval(app, action);
   add_inspect(app, action);
   add_quantize(app, action);

@@ -58,6 +58,7 @@ Result<int> run_command(const Command& command) {
   EngineOptions engine_options;
   engine_options.cache_type = cache_type_from(options.cache_type);
   engine_options.context = options.context;
+  engine_options.cache_bytes = options.cache_memory.value_or(0);
   Engine engine(*m->model, *m->pool, *m->kernels, engine_options);
   RAISON_ASSIGN(const Thinking thinking, thinking_of(m->text, m->model->info().vocab));
   return chat ? run_chat(*m, thinking, engine, options) : answer_once(*m, thinking, engine, options, prompt);
@@ -78,6 +79,7 @@ void add_run(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
       ->type_name("N");
   add_cache_type_option(command, &options->run.cache_type, "f16");
+  add_cache_memory_option(command, &options->run.cache_memory);
   add_weights_memory_option(command, &options->run.load.weights_memory);
   add_threads_option(command, &options->run.threads);
   options->run.thinking.add_to(command);

@@ -296,12 +296,17 @@ TEST_F(SchedulingTest, ManyRequestsManyCancelledLeaveNothingBehind) {
   }
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kMany = 2000;
+#else
+constexpr int kMany = 20000;
+#endif
 TEST_F(SchedulingTest, TwentyThousandRequests) {
   EngineOptions o = small(120);
   o.max_sequences = 64;
   auto e = engine(o);
   soak(
-      *this, *e, 20000,
+      *this, *e, kMany,
       [&](int i) {
         Request r = request(i);
         r.max_tokens = 1 + (i * 5) % 9;
