@@ -51,7 +51,7 @@ std::string conversion_text(const Converted& c, const std::string& out) {
   for (const auto& [bytes, type] : types)
     text += fmt::format("  {:<7} {}\n", dtype_name(type), human_bytes(static_cast<double>(bytes)));
   if (!c.left_out.empty())
-    text += fmt::format("  left out: {} of layers for multi-token prediction, which GGUF's readers do not take\n",
+    text += fmt::format("  left out: {} of layers for multi-token prediction\n",
                         counted(static_cast<long long>(c.left_out.size()), "tensor"));
   return text;
 }

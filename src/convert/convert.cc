@@ -3,7 +3,6 @@
 #include <filesystem>
 
 #include "base/atomic_folder.h"
-#include "convert/model_config.h"
 #include "convert/model_text.h"
 #include "io/gguf_writer.h"
 #include "io/safetensors_writer.h"
@@ -41,18 +40,17 @@ struct GgufPlan {
 };
 
 Result<GgufPlan> plan_of_hf(const ModelFiles& files) {
-  const ConfigReader config(files.config, files.path + "/config.json");
+  std::vector<ParameterSpec> specs;
+  RAISON_ASSIGN(const auto model, outline_model(files, &specs));
+  auto said = model->gguf_config();
+  if (!said.ok()) return error("{}: {}", files.path, said.message());
   GgufPlan plan;
-  RAISON_ASSIGN(plan.metadata, metadata_of_config(config));
+  plan.metadata = std::move(said->metadata);
   plan.metadata.set("general.type", std::string("model"));
   plan.metadata.set("general.name", name_of(files.path));
-  RAISON_ASSIGN(const int64_t vocab, config.integer("vocab_size", 1, int64_t{1} << 31));
-  RAISON_ASSIGN(const Metadata text, gguf_text(files, vocab));
+  RAISON_ASSIGN(const Metadata text, gguf_text(files, model->info().vocab));
   for (const auto& [key, value] : text.values()) plan.metadata.set(key, value);
-  RAISON_ASSIGN(plan.tensors, gguf_tensors_of_hf(files, plan.metadata, DType::F32, &plan.left_out));
-  for (const OutputTensor& t : plan.tensors)
-    if (t.name == "token_embd.weight" && t.rows->shape() != std::vector<int64_t>{vocab, t.rows->cols()})
-      return error("{}: the embedding has {} rows for a vocab_size of {}", files.path, t.rows->rows(), vocab);
+  RAISON_ASSIGN(plan.tensors, gguf_tensors_of_hf(files, specs, std::move(said->rope_freqs), DType::F32, &plan.left_out));
   return plan;
 }
 
@@ -113,15 +111,19 @@ Result<Converted> convert_to_hf(const std::string& in, const std::string& out, D
   std::error_code ec;
   if (fs::exists(out, ec) && !(fs::is_directory(out, ec) && fs::is_empty(out, ec)))
     return error("{}: is there already; choose another name, or remove it", out);
-  RAISON_ASSIGN(const nlohmann::ordered_json config, config_of_gguf(*files.gguf, dtype));
-  RAISON_ASSIGN(const std::vector<OutputTensor> tensors, hf_tensors_of_gguf(*files.gguf, config, dtype));
+  std::vector<ParameterSpec> specs;
+  RAISON_ASSIGN(const auto model, outline_model(files, &specs));
+  if (const Status sayable = model->expressible_in_hf(); !sayable.ok()) return error("{}: {}", in, sayable.message());
+  std::vector<std::string> left_out;
+  RAISON_ASSIGN(const std::vector<OutputTensor> tensors, hf_tensors_of_gguf(*files.gguf, specs, dtype, &left_out));
   RAISON_ASSIGN(const ModelText text, read_model_text(files));
   RAISON_ASSIGN(const auto folder, AtomicFolder::create(out));
   RAISON_ASSIGN(const auto writer,
                 SafetensorsWriter::create_sharded(folder->temp(), specs_of(tensors), kShardBytes, {{"format", "pt"}}));
   Converted done = summary(tensors, writer->plan());
+  done.left_out = std::move(left_out);
   if (Status s = write_tensors(*writer, tensors, exec, progress); !s.ok()) return error("{}: {}", in, s.message());
-  RAISON_RETURN_IF_ERROR(write_file_atomic(folder->temp() + "/config.json", config.dump(2) + "\n"));
+  RAISON_RETURN_IF_ERROR(write_file_atomic(folder->temp() + "/config.json", model->hf_config(dtype).dump(2) + "\n"));
   RAISON_RETURN_IF_ERROR(write_model_text(text, folder->temp()));
   RAISON_RETURN_IF_ERROR(folder->commit());
   return done;

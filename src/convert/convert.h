@@ -4,7 +4,7 @@
 
 #include "convert/file_type.h"
 #include "convert/stream.h"
-#include "io/model_files.h"
+#include "models/parameter_loader.h"
 
 namespace raison {
 
@@ -28,10 +28,12 @@ Result<Converted> convert_to_hf(const std::string& in, const std::string& out, D
                                 const Progress& progress);
 
 // The tensors of a HF folder as GGUF has them, in its order, types those of general rules (vectors, norms and routers F32, others
-// `type`). Names of tensors that are left out go to `left_out`. The folder's `metadata` as metadata_of_config makes them.
-Result<std::vector<OutputTensor>> gguf_tensors_of_hf(const ModelFiles& files, const Metadata& metadata, DType type,
+// `type`). `specs` as outline_model gives them. Names of tensors that are left out go to `left_out`.
+Result<std::vector<OutputTensor>> gguf_tensors_of_hf(const ModelFiles& files, const std::vector<ParameterSpec>& specs,
+                                                     std::vector<float> rope_freqs, DType type,
                                                      std::vector<std::string>* left_out);
-// And the tensors of a GGUF as HF has them; `config` as config_of_gguf makes it.
-Result<std::vector<OutputTensor>> hf_tensors_of_gguf(const GgufFile& file, const nlohmann::ordered_json& config, DType type);
+// And the tensors of a GGUF as HF has them.
+Result<std::vector<OutputTensor>> hf_tensors_of_gguf(const GgufFile& file, const std::vector<ParameterSpec>& specs, DType type,
+                                                     std::vector<std::string>* left_out);
 
 }  // namespace raison

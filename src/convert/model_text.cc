@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/loading.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/word_level.h"
@@ -31,9 +32,6 @@ Result<std::string> read_if_named(const std::string& path) {
   return read_file(path, size_t{1} << 29);
 }
 
-// A number of single precision as people write it: 0.95, not 0.949999988079071.
-double shortest(double v) { return std::stod(fmt::format("{}", static_cast<float>(v))); }
-
 constexpr const char* kEndKeys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                                     "tokenizer.ggml.eom_token_id"};
 
@@ -49,10 +47,10 @@ nlohmann::ordered_json generation_of_gguf(const Metadata& m, const Tokenizer& to
   if (const auto pad = m.integer("tokenizer.ggml.padding_token_id")) j["pad_token_id"] = *pad;
   const auto temperature = m.number("general.sampling.temp");
   if (temperature) j["do_sample"] = *temperature > 0;
-  if (temperature) j["temperature"] = shortest(*temperature);
+  if (temperature) j["temperature"] = decimal_of_f32(*temperature);
   if (const auto k = m.integer("general.sampling.top_k")) j["top_k"] = *k;
-  if (const auto p = m.number("general.sampling.top_p")) j["top_p"] = shortest(*p);
-  if (const auto p = m.number("general.sampling.min_p")) j["min_p"] = shortest(*p);
+  if (const auto p = m.number("general.sampling.top_p")) j["top_p"] = decimal_of_f32(*p);
+  if (const auto p = m.number("general.sampling.min_p")) j["min_p"] = decimal_of_f32(*p);
   return j;
 }
 

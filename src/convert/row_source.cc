@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "io/printable.h"
-#include "io/tensor_read.h"
+#include "tensor/packed.h"
 
 namespace raison {
 
@@ -40,18 +40,21 @@ class PlainRows final : public RowSource {
 
 class Fp8Rows final : public RowSource {
  public:
-  Fp8Rows(const TensorInfo& t, std::vector<float> scales) : RowSource(t.shape), tensor_(t), scales_(std::move(scales)) {}
+  Fp8Rows(const TensorInfo& t, const TensorInfo& scales) : RowSource(t.shape), tensor_(t), scales_(scales) {}
   void read(int64_t first, int64_t count, float* out) const override {
+    const int64_t across = scales_.shape[1], block = first / kFp8Block;
+    std::vector<float> scales(static_cast<size_t>(((first + count - 1) / kFp8Block - block + 1) * across));
+    const uint64_t before = *row_bytes(scales_.type, static_cast<uint64_t>(block * across));
+    dequantize_row(scales_.type, scales_.data + before, scales.data(), static_cast<int64_t>(scales.size()));
     for (int64_t r = first; r < first + count; ++r, out += cols())
-      dequantize_fp8_row(tensor_.data + r * cols(), r, cols(), scales_.data(), out);
+      dequantize_fp8_row(tensor_.data + r * cols(), r - block * kFp8Block, cols(), scales.data(), out);
   }
   void release(int64_t first, int64_t count) const override {
     release_rows(tensor_, static_cast<uint64_t>(cols()), first, count);
   }
 
  private:
-  const TensorInfo& tensor_;
-  std::vector<float> scales_;
+  const TensorInfo &tensor_, &scales_;
 };
 
 class MemoryRows final : public RowSource {
@@ -211,16 +214,17 @@ class JoinedKvB final : public RowSource {
   RowSourcePtr keys_, values_;
 };
 
-Result<std::vector<float>> scales_of(const TensorInfo& t, const TensorInfo& scales, const std::string& where) {
-  const auto blocks = [](int64_t n) { return (n + 127) / 128; };
+bool is_float(const TensorInfo& t) {
+  return t.known_type && (t.type == DType::F32 || t.type == DType::F16 || t.type == DType::BF16 || t.type == DType::F64);
+}
+
+Status check_scales(const TensorInfo& t, const TensorInfo& scales, const std::string& where) {
+  const auto blocks = [](int64_t n) { return (n + kFp8Block - 1) / kFp8Block; };
   if (t.shape.size() != 2 || scales.shape != std::vector<int64_t>{blocks(t.shape[0]), blocks(t.shape[1])})
     return error("{}: {} must hold one multiplier per 128 x 128 values", where, printable(scales.name));
-  if (scales.known_type && scales.type == DType::F8_E8M0) {
-    std::vector<float> out(static_cast<size_t>(scales.elements()));
-    dequantize_row(scales.type, scales.data, out.data(), scales.elements());
-    return out;
-  }
-  return read_f32(scales);
+  if (!is_float(scales) && !(scales.known_type && scales.type == DType::F8_E8M0))
+    return error("{}: {} is of type {}, a float type was expected", where, printable(scales.name), scales.type_name);
+  return {};
 }
 
 }  // namespace
@@ -229,14 +233,13 @@ Result<RowSourcePtr> rows_of(const TensorInfo& t, const TensorInfo* scales) {
   const std::string where = fmt::format("{}: tensor {}", t.file ? t.file->path() : "?", printable(t.name));
   if (t.known_type && t.type == DType::F8_E4M3) {
     if (scales == nullptr) return error("{} is of type {} and has no weight_scale_inv beside it", where, t.type_name);
-    RAISON_ASSIGN(std::vector<float> values, scales_of(t, *scales, where));
-    return RowSourcePtr(std::make_shared<Fp8Rows>(t, std::move(values)));
+    RAISON_RETURN_IF_ERROR(check_scales(t, *scales, where));
+    return RowSourcePtr(std::make_shared<Fp8Rows>(t, *scales));
   }
   if (scales != nullptr)
     return error("{} is of type {}, for which {} makes no sense", where, t.type_name, printable(scales->name));
-  const bool floating = t.known_type && (t.type == DType::F32 || t.type == DType::F16 || t.type == DType::BF16 ||
-                                         t.type == DType::F64 || is_block_type(t.type));
-  if (!floating) return error("{} is of type {}, a float type was expected", where, t.type_name);
+  if (!is_float(t) && !(t.known_type && is_block_type(t.type)))
+    return error("{} is of type {}, a float type was expected", where, t.type_name);
   const auto bytes = row_bytes(t.type, t.shape.empty() ? 1 : static_cast<uint64_t>(t.shape.back()));
   if (!bytes || t.elements() == 0) return error("{} has an impossible shape", where);
   return RowSourcePtr(std::make_shared<PlainRows>(t, *bytes));

@@ -19,13 +19,7 @@ auto config_of(const ModelFiles& files) {
 
 template <class A>
 Architecture architecture_of() {
-  return {A::kName,
-          A::model_types(),
-          [](const ModelFiles& files, const LoadOptions& options) -> Result<std::unique_ptr<Model>> {
-            RAISON_ASSIGN(const auto c, config_of<A>(files));
-            FileParameterLoader loader(files, options);
-            return A::build(c, loader);
-          },
+  return {A::kName, A::model_types(),
           [](const nlohmann::json& config, const std::string& where) -> Result<std::unique_ptr<Model>> {
             RAISON_ASSIGN(const auto c, A::from_hf(config, where));
             ZeroParameterLoader loader;

@@ -34,6 +34,18 @@ Status Decoder::load_head(ParameterLoader& loader, double norm_eps, std::vector<
   return describe_weights(loader, store_, &info_);
 }
 
+Status Decoder::describe_decoder(GgufConfigWriter& out, double norm_eps, const RopeConfig& rope,
+                                 const nlohmann::ordered_json& rope_scaling) const {
+  out.count("block_count", info_.layers);
+  out.count("context_length", info_.context_length);
+  out.count("embedding_length", info_.hidden);
+  out.count("feed_forward_length", info_.feed_forward);
+  out.count("attention.head_count", info_.q_heads);
+  out.count("vocab_size", info_.vocab);
+  out.real("attention.layer_norm_rms_epsilon", norm_eps);
+  return rope_to_gguf(rope, rope_scaling, &out);
+}
+
 const char* torch_dtype_name(DType type) {
   return type == DType::BF16 ? "bfloat16" : type == DType::F16 ? "float16" : "float32";
 }

@@ -37,6 +37,10 @@ class Decoder : public Model {
   // Final norm and head; then checks that no tensor is left over but `known`.
   Status load_head(ParameterLoader& loader, double norm_eps, std::vector<std::string> known);
 
+  // The keys of a GGUF that all decoders have.
+  Status describe_decoder(GgufConfigWriter& out, double norm_eps, const RopeConfig& rope,
+                          const nlohmann::ordered_json& rope_scaling) const;
+
   ModelInfo info_;
   ParameterStore store_;
 

@@ -64,11 +64,40 @@ class DeepseekDecoder final : public Decoder {
       j["n_group"] = r.groups;
       j["topk_group"] = r.top_groups;
       j["norm_topk_prob"] = r.normalise;
-      j["routed_scaling_factor"] = static_cast<double>(r.scale);
+      j["routed_scaling_factor"] = decimal_of_f32(double{r.scale});
     }
     if (c_.bos >= 0) j["bos_token_id"] = c_.bos;
     if (c_.eos >= 0) j["eos_token_id"] = c_.eos;
     return j;
+  }
+
+  Result<GgufConfig> gguf_config() const override {
+    GgufConfigWriter w(DeepseekFamily::kName);
+    RAISON_RETURN_IF_ERROR(describe_decoder(w, c_.norm_eps, c_.rope, c_.rope_scaling));
+    if (!c_.rope.interleaved) return error("rope_interleave is false, which GGUF cannot say");
+    // MLA as llama.cpp computes it: one shared latent head; per-head widths under the _mla keys.
+    w.count("attention.head_count_kv", 1);
+    w.count("attention.key_length", c_.kv_rank + c_.rope_dim);
+    w.count("attention.value_length", c_.kv_rank);
+    w.count("attention.key_length_mla", c_.nope + c_.rope_dim);
+    w.count("attention.value_length_mla", c_.value);
+    w.count("attention.kv_lora_rank", c_.kv_rank);
+    if (c_.q_rank > 0) w.count("attention.q_lora_rank", c_.q_rank);
+    w.count("rope.dimension_count", c_.rope_dim);
+    const RouterConfig& r = c_.router;
+    if (r.experts == 0) return w.take();
+    if (c_.sparse_step != 1) return error("moe_layer_freq is not 1, which GGUF cannot say");
+    w.count("expert_count", r.experts);
+    w.count("expert_used_count", r.top_k);
+    w.count("expert_shared_count", c_.shared_experts);
+    w.count("expert_feed_forward_length", c_.expert_feed_forward);
+    w.count("leading_dense_block_count", c_.dense_layers);
+    w.count("expert_group_count", r.groups);
+    w.count("expert_group_used_count", r.top_groups);
+    w.count("expert_gating_func", r.sigmoid ? 2 : 1);
+    w.set("expert_weights_norm", r.normalise);
+    w.real("expert_weights_scale", double{r.scale});
+    return w.take();
   }
 
   Status load(ParameterLoader& loader) {

@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "io/deepseek_router.h"
 #include "models/deepseek.h"
 
 namespace raison {
@@ -51,6 +50,12 @@ Status read_router(const ConfigReader& r, bool sigmoid, DeepseekConfig* c) {
   return {};
 }
 
+std::pair<int64_t, int64_t> published_groups(int64_t experts) {
+  if (experts == 256) return {8, 4};  // V3, R1
+  if (experts == 160) return {8, 3};  // V2
+  return {1, 1};
+}
+
 Status read_router(const GgufFile& file, const GgufKeys& r, DeepseekConfig* c) {
   RAISON_ASSIGN(const int64_t experts, r.integer_or("expert_count", 0, 0, 1 << 16));
   if (experts == 0) return {};
@@ -58,16 +63,22 @@ Status read_router(const GgufFile& file, const GgufKeys& r, DeepseekConfig* c) {
   RAISON_ASSIGN(c->expert_feed_forward, r.integer("expert_feed_forward_length", 1, 1 << 22));
   RAISON_ASSIGN(c->shared_experts, r.integer_or("expert_shared_count", 0, 0, 1 << 10));
   RAISON_ASSIGN(c->dense_layers, r.integer_or("leading_dense_block_count", 0, 0, 4096));
-  RAISON_ASSIGN(const DeepseekRouter router, deepseek_router(file));
   RAISON_ASSIGN(const double scale, r.number_or("expert_weights_scale", 1, 0, 1e6));
-  const auto normalise = file.metadata().boolean("deepseek2.expert_weights_norm");
-  c->router.normalise = normalise.value_or(false);
+  // Without expert_gating_func: sigmoid if the correction bias is there (V3, R1), else softmax (V2). Without expert_group_count: the
+  // published models' groups.
+  c->correction = file.find(fmt::format("blk.{}.exp_probs_b.bias", c->dense_layers)) != nullptr;
+  RAISON_ASSIGN(const int64_t gating, r.integer_or("expert_gating_func", 0, 0, 100));  // 0: not said
+  if (gating > 2)
+    return error("{}: deepseek2.expert_gating_func {} is not known; 1 (softmax) and 2 (sigmoid) are", file.path(), gating);
+  const auto [groups, kept] = published_groups(experts);
+  RAISON_ASSIGN(const int64_t all_groups, r.integer_or("expert_group_count", groups, 1, 1 << 16));
+  RAISON_ASSIGN(const int64_t top_groups, r.integer_or("expert_group_used_count", kept, 1, 1 << 16));
+  c->router.normalise = file.metadata().boolean("deepseek2.expert_weights_norm").value_or(false);
   c->router.experts = static_cast<int>(experts);
   c->router.top_k = static_cast<int>(used);
-  c->correction = router.correction;
-  c->router.sigmoid = router.sigmoid;
-  c->router.groups = static_cast<int>(router.groups);
-  c->router.top_groups = static_cast<int>(router.top_groups);
+  c->router.sigmoid = gating == 0 ? c->correction : gating == 2;
+  c->router.groups = static_cast<int>(all_groups);
+  c->router.top_groups = static_cast<int>(top_groups);
   c->router.group_top2 = c->correction;
   c->router.scale = scale == 0 ? 1.0f : static_cast<float>(scale);
   return {};
@@ -86,23 +97,6 @@ Status read_heads(const GgufKeys& r, DeepseekConfig* c) {
   c->nope = key_mla - c->rope_dim;
   if (c->nope < 1) return error("{}: heads of {} leave nothing beside {} rotary values", r.where(), key_mla, c->rope_dim);
   return {};
-}
-
-nlohmann::ordered_json latent_scaling_json(const RopeConfig& rope) {
-  if (rope.scaling == RopeConfig::Scaling::Linear) return {{"type", "linear"}, {"factor", rope.factor}};
-  if (rope.scaling != RopeConfig::Scaling::Yarn) return nullptr;
-  nlohmann::ordered_json j = {{"type", "yarn"},
-                              {"factor", rope.factor},
-                              {"original_max_position_embeddings", static_cast<int64_t>(rope.original_context)},
-                              {"beta_fast", rope.beta_fast},
-                              {"beta_slow", rope.beta_slow}};
-  if (rope.mscale_all_dim > 0) {
-    j["mscale"] = rope.mscale_all_dim;
-    j["mscale_all_dim"] = rope.mscale_all_dim;
-  }
-  if (const double implied = rope.mscale_all_dim > 0 ? 1.0 : yarn_mscale(rope.factor, 1); rope.magnitude != implied)
-    j["attention_factor"] = rope.magnitude;
-  return j;
 }
 }  // namespace
 
@@ -161,7 +155,7 @@ Result<DeepseekConfig> deepseek_from_gguf(const GgufFile& file) {
   c.rope.interleaved = true;
   RAISON_ASSIGN(c.rope.theta, r.number_or("rope.freq_base", 10000.0, 1.0, 1e12));
   RAISON_RETURN_IF_ERROR(rope_scaling_from_gguf(r, &c.rope));
-  c.rope_scaling = latent_scaling_json(c.rope);
+  c.rope_scaling = rope_scaling_json(c.rope, r, "type");
   RAISON_RETURN_IF_ERROR(read_router(file, r, &c));
   c.model_type = c.router.sigmoid ? "deepseek_v3" : "deepseek_v2";
   c.hf_class = c.router.sigmoid ? "DeepseekV3ForCausalLM" : "DeepseekV2ForCausalLM";

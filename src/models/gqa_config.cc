@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "io/tensor_read.h"
 #include "models/gqa_decoder.h"
 
 namespace raison {
@@ -26,7 +27,7 @@ Status refuse_what_is_not_computed(const ConfigReader& r) {
   return {};
 }
 
-Status read_rope_freqs(const GgufFile& file, GqaConfig* c) {
+Status read_rope_freqs(const GgufFile& file, const GgufKeys& keys, GqaConfig* c) {
   const TensorInfo* freqs = file.find("rope_freqs.weight");
   if (!freqs) return {};
   RAISON_ASSIGN(const auto values, read_f32(*freqs));
@@ -36,18 +37,10 @@ Status read_rope_freqs(const GgufFile& file, GqaConfig* c) {
     if (!(v >= 1e-6f && v <= 1e6f))  // NaN too
       return error("{}: rope_freqs.weight holds {}; divisors of frequencies lie between 1e-6 and 1e6", file.path(), v);
   c->rope.divisors.assign(values.begin(), values.end());
+  const auto said = llama3_of_divisors(c->rope);
+  c->rope_sayable = said.has_value();
+  if (said) c->rope_scaling = rope_scaling_json(*said, keys, "rope_type");
   return {};
-}
-
-nlohmann::ordered_json scaling_json(const RopeConfig& rope) {
-  if (rope.scaling == RopeConfig::Scaling::Linear) return {{"rope_type", "linear"}, {"factor", rope.factor}};
-  if (rope.scaling != RopeConfig::Scaling::Yarn) return nullptr;
-  return {{"rope_type", "yarn"},
-          {"factor", rope.factor},
-          {"original_max_position_embeddings", static_cast<int64_t>(rope.original_context)},
-          {"beta_fast", rope.beta_fast},
-          {"beta_slow", rope.beta_slow},
-          {"attention_factor", rope.magnitude}};
 }
 }  // namespace
 
@@ -103,8 +96,8 @@ Result<GqaConfig> gqa_from_gguf(const GgufFile& file, const std::string& archite
   c.rope.rot = static_cast<int>(rot);
   RAISON_ASSIGN(c.rope.theta, r.number_or("rope.freq_base", 10000.0, 1.0, 1e12));
   RAISON_RETURN_IF_ERROR(rope_scaling_from_gguf(r, &c.rope));
-  c.rope_scaling = scaling_json(c.rope);
-  RAISON_RETURN_IF_ERROR(read_rope_freqs(file, &c));
+  c.rope_scaling = rope_scaling_json(c.rope, r, "rope_type");
+  RAISON_RETURN_IF_ERROR(read_rope_freqs(file, r, &c));
   const TensorInfo* embedding = file.find("token_embd.weight");
   if (!embedding || embedding->shape.size() != 2) return error("{}: tensor token_embd.weight is missing", file.path());
   c.vocab = embedding->shape[0];

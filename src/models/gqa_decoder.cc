@@ -17,7 +17,7 @@ class GqaDecoder final : public Decoder {
   }
 
   Status expressible_in_hf() const override {
-    if (!c_.rope.divisors.empty())
+    if (!c_.rope_sayable)
       return error(
           "the rotary frequencies of this GGUF (rope_freqs.weight) have no place in a config.json; take the model's "
           "Hugging Face folder instead");
@@ -60,6 +60,23 @@ class GqaDecoder final : public Decoder {
     if (c_.bos >= 0) j["bos_token_id"] = c_.bos;
     if (c_.eos >= 0) j["eos_token_id"] = c_.eos;
     return j;
+  }
+
+  Result<GgufConfig> gguf_config() const override {
+    GgufConfigWriter w(c_.gguf_architecture);
+    RAISON_RETURN_IF_ERROR(describe_decoder(w, c_.norm_eps, c_.rope, c_.rope_scaling));
+    w.count("attention.head_count_kv", c_.kv_heads);
+    w.count("attention.key_length", c_.head_dim);
+    w.count("attention.value_length", c_.head_dim);
+    w.count("rope.dimension_count", c_.head_dim);
+    if (c_.router.experts == 0) return w.take();
+    if (!c_.router.normalise) return error("norm_topk_prob is false; GGUF's {} always normalises", c_.gguf_architecture);
+    if (c_.sparse_step != 1 || !c_.dense_layers.empty())
+      return error("mlp_only_layers or decoder_sparse_step names dense layers, which GGUF cannot say");
+    w.count("expert_count", c_.router.experts);
+    w.count("expert_used_count", c_.router.top_k);
+    w.count("expert_feed_forward_length", c_.expert_feed_forward);
+    return w.take();
   }
 
   Status load(ParameterLoader& loader) {

@@ -7,10 +7,12 @@ namespace raison {
 
 struct GqaConfig {
   std::string model_type, hf_class;  // HF's names
+  std::string gguf_architecture;
   int64_t vocab = 0, hidden = 0, feed_forward = 0, layers = 0, q_heads = 0, kv_heads = 0, head_dim = 0, context = 0;
   double norm_eps = 1e-6;
   RopeConfig rope;
   nlohmann::ordered_json rope_scaling;  // as HF writes it, null if none
+  bool rope_sayable = true;             // false: divisors of a GGUF that HF has no word for
   bool tied = false;
   bool qkv_bias = false, o_bias = false;
   bool qk_norm = false;           // q and k of each head are normed before they are rotated

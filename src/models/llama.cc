@@ -8,6 +8,7 @@ struct Llama : GqaFamily {
   static constexpr const char* kName = "llama";
   static std::vector<std::string> model_types() { return {"llama"}; }
   static void complete(GqaConfig* c) {
+    c->gguf_architecture = kName;
     c->model_type = "llama";
     c->hf_class = "LlamaForCausalLM";
     c->gguf_interleaved = true;

@@ -1,6 +1,8 @@
 #include "models/loading.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 
 namespace raison {
@@ -26,122 +28,19 @@ Result<double> GgufKeys::number_or(const std::string& key, double fallback, doub
   const auto v = metadata_.number(prefix_ + key);
   if (!v) return error("{}: key {}{} is no number", where_, prefix_, key);
   if (!(*v >= lo && *v <= hi)) return error("{}: key {}{} is {}, outside {} .. {}", where_, prefix_, key, *v, lo, hi);
-  return *v;
+  return decimal_of_f32(*v);
 }
 
-namespace {
-// The keys as transformers' reference reads them; "attn_factor", which some files carry, it does not read.
-Status yarn_from_hf(const ConfigReader& r, const ConfigReader& config, RopeConfig* rope) {
-  rope->scaling = RopeConfig::Scaling::Yarn;
-  RAISON_ASSIGN(rope->factor, r.number("factor", 1, 1e6));
-  RAISON_ASSIGN(const int64_t context, config.integer_or("max_position_embeddings", 2048, 1, 1 << 30));
-  RAISON_ASSIGN(rope->original_context, r.number_or("original_max_position_embeddings", static_cast<double>(context), 1, 1e9));
-  RAISON_ASSIGN(rope->beta_fast, r.number_or("beta_fast", 32, 1e-3, 1e6));
-  RAISON_ASSIGN(rope->beta_slow, r.number_or("beta_slow", 1, 1e-3, 1e6));
-  RAISON_ASSIGN(rope->truncate, r.boolean_or("truncate", true));
-  if (rope->beta_fast < rope->beta_slow) return r.bad("beta_fast", "is smaller than beta_slow");
-  RAISON_ASSIGN(const double mscale, r.number_or("mscale", 0, 0, 1e3));
-  RAISON_ASSIGN(rope->mscale_all_dim, r.number_or("mscale_all_dim", 0, 0, 1e3));
-  const double own = mscale > 0 && rope->mscale_all_dim > 0
-                         ? yarn_mscale(rope->factor, mscale) / yarn_mscale(rope->factor, rope->mscale_all_dim)
-                         : yarn_mscale(rope->factor, 1);
-  RAISON_ASSIGN(rope->magnitude, r.number_or("attention_factor", own, 1e-3, 1e3));
-  return {};
+double decimal_of_f32(double v) {
+  if (!(std::fabs(v) <= double{std::numeric_limits<float>::max()}) || double{static_cast<float>(v)} != v) return v;
+  return std::stod(fmt::format("{}", static_cast<float>(v)));
 }
 
-// llama.cpp's keys: yarn_log_multiplier is 0.1 * mscale_all_dim, and its writers know no other mscale than mscale_all_dim.
-Status yarn_from_gguf(const GgufKeys& keys, RopeConfig* rope) {
-  rope->scaling = RopeConfig::Scaling::Yarn;
-  RAISON_ASSIGN(rope->factor, keys.number_or("rope.scaling.factor", 1.0, 1, 1e6));
-  RAISON_ASSIGN(const int64_t context, keys.integer_or("context_length", 2048, 1, 1 << 30));
-  RAISON_ASSIGN(const int64_t original, keys.integer_or("rope.scaling.original_context_length", context, 1, 1 << 30));
-  rope->original_context = static_cast<double>(original);
-  RAISON_ASSIGN(rope->beta_fast, keys.number_or("rope.scaling.yarn_beta_fast", 32, 1e-3, 1e6));
-  RAISON_ASSIGN(rope->beta_slow, keys.number_or("rope.scaling.yarn_beta_slow", 1, 1e-3, 1e6));
-  if (rope->beta_fast < rope->beta_slow)
-    return error("{}: rope.scaling.yarn_beta_fast is smaller than beta_slow", keys.where());
-  RAISON_ASSIGN(const double multiplier, keys.number_or("rope.scaling.yarn_log_multiplier", 0, 0, 100));
-  rope->mscale_all_dim = 10 * multiplier;
-  RAISON_ASSIGN(const double attention, keys.number_or("rope.scaling.attn_factor", 1, 1e-3, 1e3));
-  rope->magnitude = multiplier > 0 ? attention : attention * yarn_mscale(rope->factor, 1);
-  return {};
+GgufConfigWriter::GgufConfigWriter(const std::string& architecture) : prefix_(architecture + ".") {
+  out_.metadata.set("general.architecture", architecture);
 }
-}  // namespace
-
-Result<RopeConfig> rope_from_hf(const ConfigReader& config, int head_dim) {
-  RopeConfig rope;
-  rope.rot = head_dim;
-  const nlohmann::json& json = config.json();
-  RAISON_ASSIGN(const double partial, config.number_or("partial_rotary_factor", 1.0, 0.0, 1.0));
-  if (partial != 1) return config.bad("partial_rotary_factor", "is not 1, which is not supported");
-  if (config.has("rope_parameters") && config.has("rope_scaling"))
-    return config.bad("rope_scaling", "stands beside rope_parameters; one of them must go");
-  const bool modern = config.has("rope_parameters");
-  const char* block = modern ? "rope_parameters" : "rope_scaling";
-  if (!modern || config.has("rope_theta")) { RAISON_ASSIGN(rope.theta, config.number_or("rope_theta", 10000.0, 1.0, 1e12)); }
-  if (!config.has(block)) return rope;
-  const nlohmann::json& scaling = json[block];
-  if (!scaling.is_object()) return config.bad(block, "is no object");
-  const ConfigReader r(scaling, config.where() + ": " + block);
-  if (modern) { RAISON_ASSIGN(rope.theta, r.number_or("rope_theta", rope.theta, 1.0, 1e12)); }
-  RAISON_ASSIGN(const double partial_here, r.number_or("partial_rotary_factor", 1.0, 0.0, 1.0));
-  if (partial_here != 1) return r.bad("partial_rotary_factor", "is not 1, which is not supported");
-  if (!r.has("type") && !r.has("rope_type"))
-    for (const auto& [key, value] : scaling.items())
-      if (key != "rope_theta" && key != "partial_rotary_factor")
-        return config.bad(block, "has \"" + key.substr(0, 32) + "\" but no \"rope_type\"");
-  RAISON_ASSIGN(const std::string old_name, r.string_or("type", "default"));
-  RAISON_ASSIGN(const std::string type, r.string_or("rope_type", old_name));
-  if (type == "default") return rope;
-  if (type == "linear") {
-    rope.scaling = RopeConfig::Scaling::Linear;
-    RAISON_ASSIGN(rope.factor, r.number("factor", 1e-3, 1e6));
-  } else if (type == "llama3") {
-    rope.scaling = RopeConfig::Scaling::Llama3;
-    RAISON_ASSIGN(rope.factor, r.number("factor", 1e-3, 1e6));
-    RAISON_ASSIGN(rope.low_freq_factor, r.number("low_freq_factor", 1e-6, 1e6));
-    RAISON_ASSIGN(rope.high_freq_factor, r.number("high_freq_factor", 1e-6, 1e6));
-    RAISON_ASSIGN(rope.original_context, r.number("original_max_position_embeddings", 1, 1e9));
-    if (rope.high_freq_factor <= rope.low_freq_factor) return r.bad("high_freq_factor", "must be larger than low_freq_factor");
-  } else if (type == "yarn") {
-    RAISON_RETURN_IF_ERROR(yarn_from_hf(r, config, &rope));
-  } else {
-    return config.bad(
-        block, "asks for scaling \"" + type.substr(0, 32) + "\", which is not supported; default, linear, llama3 and yarn are");
-  }
-  return rope;
-}
-
-nlohmann::ordered_json rope_scaling_json(const nlohmann::json& config) {
-  for (const char* key : {"rope_parameters", "rope_scaling"})
-    if (config.contains(key) && config[key].is_object()) {
-      nlohmann::ordered_json j = nlohmann::ordered_json::parse(config[key].dump());
-      j.erase("rope_theta");
-      if (j.value("rope_type", j.value("type", std::string("default"))) == "default") return nullptr;
-      return j;
-    }
-  return nullptr;
-}
-
-Status rope_scaling_from_gguf(const GgufKeys& keys, RopeConfig* rope) {
-  if (keys.has("rope.scaling.type") && !keys.string("rope.scaling.type"))
-    return error("{}: rope.scaling.type is no string", keys.where());
-  RAISON_ASSIGN(const double legacy, keys.number_or("rope.scale_linear", 1.0, 1e-3, 1e6));
-  if (legacy != 1) return error("{}: rope.scale_linear {} is not supported; rope.scaling is", keys.where(), legacy);
-  const std::string type = keys.string("rope.scaling.type").value_or("none");
-  if (type == "none") {
-    RAISON_ASSIGN(const double factor, keys.number_or("rope.scaling.factor", 1.0, 1e-3, 1e6));
-    if (factor != 1 && !keys.has("rope.scaling.type"))
-      return error("{}: rope.scaling.factor {} without rope.scaling.type", keys.where(), factor);
-    return {};
-  }
-  if (type == "yarn") return yarn_from_gguf(keys, rope);
-  if (type != "linear")
-    return error("{}: rope.scaling.type \"{}\" is not supported; none, linear and yarn are", keys.where(), type.substr(0, 32));
-  rope->scaling = RopeConfig::Scaling::Linear;
-  RAISON_ASSIGN(rope->factor, keys.number_or("rope.scaling.factor", 1.0, 1e-3, 1e6));
-  return {};
-}
+void GgufConfigWriter::count(const std::string& key, int64_t v) { set(key, static_cast<uint64_t>(v)); }
+void GgufConfigWriter::real(const std::string& key, double v) { set(key, double{static_cast<float>(v)}); }
 
 Status check_expert_count(int64_t layers, int64_t experts, int64_t hidden, int64_t width, const std::string& where) {
   const double values = 3.0 * static_cast<double>(layers * experts) * static_cast<double>(hidden * width);
@@ -167,6 +66,64 @@ std::string weight_types(const ParameterStore& store) {
   std::string out;
   for (const auto& o : order) out += (out.empty() ? "" : " + ") + o.second;
   return out;
+}
+
+// ---- layers ----
+
+Status load_linear(ParameterLoader& loader, ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t rows,
+                   int64_t cols, bool bias, int interleaved_heads, Linear* out) {
+  RAISON_ASSIGN(out->weight, loader.matrix(store, hf + ".weight", gguf + ".weight", rows, cols, interleaved_heads));
+  if (!bias) return {};
+  RAISON_ASSIGN(out->bias, loader.vector(store, hf + ".bias", gguf + ".bias", rows, interleaved_heads));
+  return {};
+}
+
+Status load_norm(ParameterLoader& loader, ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t dim,
+                 double eps, RmsNorm* out) {
+  RAISON_ASSIGN(out->weight, loader.vector(store, hf + ".weight", gguf + ".weight", dim));
+  out->eps = static_cast<float>(eps);
+  return {};
+}
+
+Status load_swiglu(ParameterLoader& loader, ParameterStore& store, const std::string& hf, const std::string& gguf,
+                   const std::string& suffix, int64_t hidden, int64_t width, SwiGlu* out) {
+  RAISON_RETURN_IF_ERROR(
+      load_linear(loader, store, hf + ".gate_proj", gguf + "ffn_gate" + suffix, width, hidden, false, 0, &out->gate));
+  RAISON_RETURN_IF_ERROR(
+      load_linear(loader, store, hf + ".up_proj", gguf + "ffn_up" + suffix, width, hidden, false, 0, &out->up));
+  return load_linear(loader, store, hf + ".down_proj", gguf + "ffn_down" + suffix, hidden, width, false, 0, &out->down);
+}
+
+Status load_experts(ParameterLoader& loader, ParameterStore& store, const std::string& hf, const std::string& gguf,
+                    int64_t hidden, int64_t width, bool correction, MixtureOfExperts* out) {
+  const int64_t experts = out->config.experts;
+  RAISON_RETURN_IF_ERROR(
+      load_linear(loader, store, hf + "gate", gguf + "ffn_gate_inp", experts, hidden, false, 0, &out->router));
+  if (correction) {
+    RAISON_ASSIGN(out->correction,
+                  loader.vector(store, hf + "gate.e_score_correction_bias", gguf + "exp_probs_b.bias", experts));
+    out->correction->trainable = false;
+  }
+  out->experts.resize(static_cast<size_t>(experts));
+  for (int64_t e = 0; e < experts; ++e) {
+    SwiGlu& x = out->experts[static_cast<size_t>(e)];
+    const std::string name = fmt::format("{}experts.{}.", hf, e), exps = gguf + "ffn_";
+    RAISON_ASSIGN(x.gate.weight,
+                  loader.expert(store, name + "gate_proj.weight", exps + "gate_exps.weight", e, experts, width, hidden));
+    RAISON_ASSIGN(x.up.weight,
+                  loader.expert(store, name + "up_proj.weight", exps + "up_exps.weight", e, experts, width, hidden));
+    RAISON_ASSIGN(x.down.weight,
+                  loader.expert(store, name + "down_proj.weight", exps + "down_exps.weight", e, experts, hidden, width));
+  }
+  return {};
+}
+
+Status describe_weights(const ParameterLoader& loader, const ParameterStore& store, ModelInfo* info) {
+  const auto memory = loader.memory();
+  info->expert_bytes = memory ? memory->experts_bytes() : 0;
+  info->weight_bytes = store.bytes() + info->expert_bytes;
+  info->weight_types = weight_types(store);
+  return memory ? memory->set_resident(store.bytes()) : Status{};
 }
 
 }  // namespace raison

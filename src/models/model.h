@@ -37,6 +37,13 @@ struct LoadOptions {
 };
 
 class WeightMemory;
+struct ParameterSpec;
+
+// What a GGUF says of a model beside its weights.
+struct GgufConfig {
+  Metadata metadata;              // general.architecture and "<architecture>.*"
+  std::vector<float> rope_freqs;  // of the tensor rope_freqs.weight: divisors of rotary frequencies; empty: there is none
+};
 
 class Model {
  public:
@@ -57,6 +64,8 @@ class Model {
   virtual Status expressible_in_hf() const = 0;
   // config.json of this model as transformers reads it, weights said to be of `type`.
   virtual nlohmann::ordered_json hf_config(DType type) const = 0;
+  // The same as a GGUF says it. Error: what GGUF has no word for.
+  virtual Result<GgufConfig> gguf_config() const = 0;
 };
 
 // Everything about the batch that could make forward go wrong, checked against the model: token ids in range, positions
@@ -69,6 +78,10 @@ Result<std::unique_ptr<Model>> load_model(const ModelFiles& files, const LoadOpt
 
 // A freshly initialised model from a HF config (for training from nothing); all parameters zero and trainable.
 Result<std::unique_ptr<Model>> create_model(const nlohmann::json& config, const std::string& where);
+
+// Builds the model from headers alone: its parameters have names and shapes, but no storage. Nothing can be computed with it; it says
+// what it is (info, hf_config, gguf_config), and where its tensors lie (`specs`, may be null). Errors: load_model's, but for types.
+Result<std::unique_ptr<Model>> outline_model(const ModelFiles& files, std::vector<ParameterSpec>* specs = nullptr);
 
 // Reads only the config: what `inspect` shows before any weight is touched (weight_bytes 0).
 Result<ModelInfo> describe_model(const ModelFiles& files);

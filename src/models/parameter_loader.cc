@@ -3,7 +3,8 @@
 #include <cstring>
 
 #include "io/printable.h"
-#include "models/loading.h"
+#include "io/tensor_read.h"
+#include "models/parameter_loader.h"
 
 namespace raison {
 namespace {
@@ -29,6 +30,14 @@ Parameter named(const std::string& name, std::vector<int64_t> shape) {
   return p;
 }
 
+// FP8's, one per block.
+Result<std::vector<float>> scales_in(const TensorInfo& s) {
+  if (!s.known_type || s.type != DType::F8_E8M0) return read_f32(s);
+  std::vector<float> scales(static_cast<size_t>(s.elements()));
+  for (size_t i = 0; i < scales.size(); ++i) scales[i] = f8_e8m0_to_f32(s.data[i]);
+  return scales;
+}
+
 // As row-major fp32, block scales included.
 std::vector<float> values_of(const MatrixInFile& m) {
   std::vector<float> values(static_cast<size_t>(m.rows * m.cols));
@@ -43,28 +52,93 @@ bool matches(const std::string& name, const std::string& pattern) {
 }
 }  // namespace
 
-Result<const TensorInfo*> FileParameterLoader::find(const std::string& hf, const std::string& gguf,
-                                                    const std::vector<int64_t>& shape) {
-  const std::string& name = is_gguf() ? gguf : hf;
+std::string ParameterSpec::gguf_part(const char* name) const {
+  std::string part = gguf;
+  return part.replace(part.rfind("attn_kv_b"), 9, name);
+}
+
+Result<Parameter*> ParameterLoader::matrix(ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t rows,
+                                           int64_t cols, int interleaved_heads) {
+  return make(store, {.hf = hf, .gguf = gguf, .shape = {rows, cols}, .interleaved_heads = interleaved_heads});
+}
+
+Result<Parameter*> ParameterLoader::vector(ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t n,
+                                           int interleaved_heads) {
+  return make(store, {.hf = hf, .gguf = gguf, .shape = {n}, .interleaved_heads = interleaved_heads});
+}
+
+Result<Parameter*> ParameterLoader::expert(ParameterStore& store, const std::string& hf, const std::string& gguf,
+                                           int64_t expert, int64_t experts, int64_t rows, int64_t cols) {
+  return make(store, {.hf = hf, .gguf = gguf, .shape = {rows, cols}, .expert = expert, .experts = experts});
+}
+
+Result<Parameter*> ParameterLoader::latent_kv(ParameterStore& store, const std::string& hf, const std::string& gguf_block,
+                                              int64_t heads, int64_t nope, int64_t value, int64_t rank) {
+  return make(store, {.hf = hf,
+                      .gguf = gguf_block + "attn_kv_b.weight",
+                      .shape = {heads * (nope + value), rank},
+                      .heads = heads,
+                      .nope = nope,
+                      .value = value});
+}
+
+// ---- what the files hold ----
+
+Status HeaderLoader::take(const std::string& name, const std::vector<int64_t>& shape, std::vector<const TensorInfo*>* out) {
   const TensorInfo* t = files_.tensors->find(name);
   if (!t) return error("{}: tensor {} is missing; the file is incomplete or of another architecture", files_.path, name);
   if (t->shape != shape)
     return error("{}: tensor {} is {}, its config asks for {}", files_.path, name, shape_text(t->shape), shape_text(shape));
   if (!t->known_type) return cannot_compute(*t);
-  taken_.insert(name);
-  return t;
+  taken_.insert(t);
+  out->push_back(t);
+  return t->type == DType::F8_E4M3 && shape.size() == 2 ? take_scales(*t) : Status();
 }
 
-Error FileParameterLoader::cannot_compute(const TensorInfo& t) const {
+Status HeaderLoader::take_scales(const TensorInfo& t) {
+  const std::string name = t.name + "_scale_inv";
+  const TensorInfo* s = files_.tensors->find(name);
+  if (!s) return error("{}: tensor {} is of type {} but {} is missing", files_.path, t.name, t.type_name, name);
+  const std::vector<int64_t> shape = {(t.shape[0] + kFp8Block - 1) / kFp8Block, (t.shape[1] + kFp8Block - 1) / kFp8Block};
+  if (s->shape != shape)
+    return error("{}: tensor {} is {}, one scale per {} x {} values of {} makes {}", files_.path, name, shape_text(s->shape),
+                 kFp8Block, kFp8Block, t.name, shape_text(shape));
+  taken_.insert(s);
+  return {};
+}
+
+Result<std::vector<const TensorInfo*>> HeaderLoader::find(const ParameterSpec& spec) {
+  std::vector<const TensorInfo*> found;
+  if (!is_gguf()) {
+    RAISON_RETURN_IF_ERROR(take(spec.hf, spec.shape, &found));
+  } else if (spec.is_latent() && !files_.tensors->find(spec.gguf)) {
+    RAISON_RETURN_IF_ERROR(take(spec.gguf_keys(), {spec.heads, spec.shape[1], spec.nope}, &found));
+    RAISON_RETURN_IF_ERROR(take(spec.gguf_values(), {spec.heads, spec.value, spec.shape[1]}, &found));
+  } else {
+    std::vector<int64_t> shape = spec.shape;
+    if (spec.is_expert()) shape.insert(shape.begin(), spec.experts);
+    RAISON_RETURN_IF_ERROR(take(spec.gguf, shape, &found));
+  }
+  return found;
+}
+
+Result<Parameter*> HeaderLoader::make(ParameterStore& store, ParameterSpec spec) {
+  RAISON_RETURN_IF_ERROR(find(spec));
+  Parameter* p = &store.add(named(spec.hf, spec.shape));
+  specs_.push_back(std::move(spec));
+  return p;
+}
+
+Error HeaderLoader::cannot_compute(const TensorInfo& t) const {
   return error("{}: tensor {} is of type {}, which cannot be computed with; {} can", files_.path, t.name, t.type_name,
                kComputable);
 }
 
-Status FileParameterLoader::finish(const std::vector<std::string>& known) const {
+Status HeaderLoader::finish(const std::vector<std::string>& known) const {
   for (const TensorInfo& t : files_.tensors->tensors()) {
     const bool buffer = t.name.ends_with("inv_freq");
     const auto knows = [&](const std::string& pattern) { return matches(t.name, pattern); };
-    if (taken_.count(t.name) || buffer || std::any_of(known.begin(), known.end(), knows)) continue;
+    if (taken_.count(&t) || buffer || std::any_of(known.begin(), known.end(), knows)) continue;
     return error(
         "{}: tensor {} has no place in this architecture as its config describes it; without it the answers would be wrong",
         files_.path, printable(t.name));
@@ -72,26 +146,12 @@ Status FileParameterLoader::finish(const std::vector<std::string>& known) const 
   return {};
 }
 
-Result<std::vector<float>> FileParameterLoader::fp8_scales(const TensorInfo& t, int64_t rows, int64_t cols) {
-  const std::string name = t.name + "_scale_inv";
-  const TensorInfo* s = files_.tensors->find(name);
-  if (!s) return error("{}: tensor {} is of type {} but {} is missing", files_.path, t.name, t.type_name, name);
-  const std::vector<int64_t> shape = {(rows + kFp8Block - 1) / kFp8Block, (cols + kFp8Block - 1) / kFp8Block};
-  if (s->shape != shape)
-    return error("{}: tensor {} is {}, one scale per {} x {} values of {} makes {}", files_.path, name, shape_text(s->shape),
-                 kFp8Block, kFp8Block, t.name, shape_text(shape));
-  taken_.insert(name);
-  if (s->known_type && s->type == DType::F8_E8M0) {
-    std::vector<float> scales(static_cast<size_t>(s->elements()));
-    for (size_t i = 0; i < scales.size(); ++i) scales[i] = f8_e8m0_to_f32(s->data[i]);
-    return scales;
-  }
-  return read_f32(*s);
-}
+// ---- weights ----
 
 Result<MatrixInFile> FileParameterLoader::in_file(const TensorInfo& t, int64_t rows, int64_t cols, int64_t index) {
   const auto bytes = row_bytes(t.type, static_cast<uint64_t>(cols));
-  if (!is_computable(t.type)) return cannot_compute(t);
+  // Of FP8 a matrix alone has scales beside it.
+  if (!is_computable(t.type) || (t.type == DType::F8_E4M3 && t.shape.size() != 2)) return cannot_compute(t);
   if (!bytes)
     return error("{}: tensor {} of type {} has {} columns, which is no multiple of {}", files_.path, t.name, t.type_name, cols,
                  dtype_info(t.type).block_elements);
@@ -103,7 +163,7 @@ Result<MatrixInFile> FileParameterLoader::in_file(const TensorInfo& t, int64_t r
   m.type = t.type;
   m.rows = rows;
   m.cols = cols;
-  if (t.type == DType::F8_E4M3) { RAISON_ASSIGN(m.scales, fp8_scales(t, rows, cols)); }
+  if (t.type == DType::F8_E4M3) { RAISON_ASSIGN(m.scales, scales_in(*files_.tensors->find(t.name + "_scale_inv"))); }
   return m;
 }
 
@@ -118,66 +178,56 @@ Result<Parameter*> FileParameterLoader::add(ParameterStore& store, const std::st
   return &store.add(std::move(p));
 }
 
-Result<Parameter*> FileParameterLoader::matrix(ParameterStore& store, const std::string& hf, const std::string& gguf,
-                                               int64_t rows, int64_t cols, int interleaved_heads) {
-  RAISON_ASSIGN(const TensorInfo* t, find(hf, gguf, {rows, cols}));
-  RAISON_ASSIGN(MatrixInFile m, in_file(*t, rows, cols));
+Result<Parameter*> FileParameterLoader::make(ParameterStore& store, ParameterSpec spec) {
+  RAISON_ASSIGN(const auto found, find(spec));
+  const TensorInfo& t = *found[0];
+  if (spec.shape.size() == 1) return read_vector(store, spec, t);
+  if (found.size() == 2) return read_latent(store, spec, t, *found[1]);
+  const int64_t rows = spec.shape[0], cols = spec.shape[1];
+  RAISON_ASSIGN(MatrixInFile m, in_file(t, rows, cols, spec.is_expert() && is_gguf() ? spec.expert : 0));
+  if (spec.is_latent()) return add(store, spec.hf, t, m, latent_target(m.type));
+  if (spec.is_expert() && !options_.trainable) {
+    if (auto none = PackedWeight::check(packed_type(m, target()), rows, cols); !none.ok())
+      return error("{}: tensor {}: {}", files_.path, t.name, none.message());
+    Parameter p = named(spec.hf, spec.shape);
+    p.source = std::make_shared<ExpertMatrix>(std::move(m), target(), memory_);
+    return &store.add(std::move(p));
+  }
   std::vector<uint8_t> reordered;
-  if (is_gguf() && interleaved_heads > 0) {
+  if (is_gguf() && spec.interleaved_heads > 0) {
     const size_t bytes = m.bytes / static_cast<size_t>(rows);
     reordered.resize(m.bytes);
     for (int64_t r = 0; r < rows; ++r)
       std::memcpy(reordered.data() + static_cast<size_t>(r) * bytes,
-                  m.data + static_cast<size_t>(file_row(r, rows, interleaved_heads)) * bytes, bytes);
+                  m.data + static_cast<size_t>(file_row(r, rows, spec.interleaved_heads)) * bytes, bytes);
     m.data = reordered.data();
   }
-  return add(store, hf, *t, m, target());
+  return add(store, spec.hf, t, m, target());
 }
 
-Result<Parameter*> FileParameterLoader::vector(ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t n,
-                                               int interleaved_heads) {
-  RAISON_ASSIGN(const TensorInfo* t, find(hf, gguf, {n}));
-  RAISON_ASSIGN(const std::vector<float> values, read_f32(*t));
-  Parameter p = named(hf, {n});
+Result<Parameter*> FileParameterLoader::read_vector(ParameterStore& store, const ParameterSpec& spec, const TensorInfo& t) {
+  RAISON_ASSIGN(const std::vector<float> values, read_f32(t));
+  const int64_t n = spec.shape[0];
+  Parameter p = named(spec.hf, spec.shape);
   p.trainable = options_.trainable;
   p.vector.resize(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; ++i)
-    p.vector[static_cast<size_t>(i)] = values[static_cast<size_t>(file_row(i, n, is_gguf() ? interleaved_heads : 0))];
+    p.vector[static_cast<size_t>(i)] = values[static_cast<size_t>(file_row(i, n, is_gguf() ? spec.interleaved_heads : 0))];
   return &store.add(std::move(p));
 }
 
-Result<Parameter*> FileParameterLoader::expert(ParameterStore& store, const std::string& hf, const std::string& gguf,
-                                               int64_t expert, int64_t experts, int64_t rows, int64_t cols) {
-  const auto shape = is_gguf() ? std::vector<int64_t>{experts, rows, cols} : std::vector<int64_t>{rows, cols};
-  RAISON_ASSIGN(const TensorInfo* t, find(hf, gguf, shape));
-  RAISON_ASSIGN(MatrixInFile m, in_file(*t, rows, cols, is_gguf() ? expert : 0));
-  if (options_.trainable) return add(store, hf, *t, m, target());
-  if (auto none = PackedWeight::check(packed_type(m, target()), rows, cols); !none.ok())
-    return error("{}: tensor {}: {}", files_.path, t->name, none.message());
-  Parameter p = named(hf, {rows, cols});
-  p.source = std::make_shared<ExpertMatrix>(std::move(m), target(), memory_);
-  return &store.add(std::move(p));
+std::optional<DType> FileParameterLoader::latent_target(DType type) const {
+  if (target()) return target();
+  return type == DType::F16 || type == DType::BF16 ? type : DType::F32;
 }
 
-Result<Parameter*> FileParameterLoader::latent_kv(ParameterStore& store, const std::string& hf, const std::string& gguf_block,
-                                                  int64_t heads, int64_t nope, int64_t value, int64_t rank) {
-  const std::string joint = gguf_block + "attn_kv_b.weight";
-  const int64_t stride = nope + value, rows = heads * stride;
-  const auto kept_as = [&](DType type) -> std::optional<DType> {
-    if (target()) return target();
-    return type == DType::F16 || type == DType::BF16 ? type : DType::F32;
-  };
-  if (!is_gguf() || files_.tensors->find(joint)) {
-    RAISON_ASSIGN(const TensorInfo* t, find(hf, joint, {rows, rank}));
-    RAISON_ASSIGN(const MatrixInFile m, in_file(*t, rows, rank));
-    return add(store, hf, *t, m, kept_as(m.type));
-  }
-  RAISON_ASSIGN(const TensorInfo* k, find("", gguf_block + "attn_k_b.weight", {heads, rank, nope}));
-  RAISON_ASSIGN(const TensorInfo* v, find("", gguf_block + "attn_v_b.weight", {heads, value, rank}));
-  RAISON_ASSIGN(const MatrixInFile k_in_file, in_file(*k, heads * rank, nope));
-  RAISON_ASSIGN(const MatrixInFile v_in_file, in_file(*v, heads * value, rank));
+Result<Parameter*> FileParameterLoader::read_latent(ParameterStore& store, const ParameterSpec& spec, const TensorInfo& k,
+                                                    const TensorInfo& v) {
+  const int64_t heads = spec.heads, nope = spec.nope, value = spec.value, rank = spec.shape[1], stride = nope + value;
+  RAISON_ASSIGN(const MatrixInFile k_in_file, in_file(k, heads * rank, nope));
+  RAISON_ASSIGN(const MatrixInFile v_in_file, in_file(v, heads * value, rank));
   const std::vector<float> k_values = values_of(k_in_file), v_values = values_of(v_in_file);
-  std::vector<float> all(static_cast<size_t>(rows * rank));
+  std::vector<float> all(static_cast<size_t>(heads * stride * rank));
   for (int64_t h = 0; h < heads; ++h) {
     for (int64_t d = 0; d < nope; ++d)
       for (int64_t c = 0; c < rank; ++c)
@@ -187,93 +237,20 @@ Result<Parameter*> FileParameterLoader::latent_kv(ParameterStore& store, const s
   MatrixInFile m;
   m.data = reinterpret_cast<const uint8_t*>(all.data());
   m.bytes = all.size() * sizeof(float);
-  m.rows = rows;
+  m.rows = heads * stride;
   m.cols = rank;
-  return add(store, hf, *k, m, kept_as(k->type == v->type ? k->type : DType::F32));
+  return add(store, spec.hf, k, m, latent_target(k.type == v.type ? k.type : DType::F32));
 }
 
-Result<Parameter*> ZeroParameterLoader::matrix(ParameterStore& store, const std::string& hf, const std::string&, int64_t rows,
-                                               int64_t cols, int) {
-  Parameter p = named(hf, {rows, cols});
+Result<Parameter*> ZeroParameterLoader::make(ParameterStore& store, ParameterSpec spec) {
+  Parameter p = named(spec.hf, spec.shape);
   p.trainable = true;
-  RAISON_ASSIGN(p.matrix, PackedWeight::zeros(DType::F32, rows, cols));
-  return &store.add(std::move(p));
-}
-
-Result<Parameter*> ZeroParameterLoader::vector(ParameterStore& store, const std::string& hf, const std::string&, int64_t n,
-                                               int) {
-  Parameter p = named(hf, {n});
-  p.trainable = true;
-  p.vector.resize(static_cast<size_t>(n));
-  return &store.add(std::move(p));
-}
-
-Result<Parameter*> ZeroParameterLoader::expert(ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t,
-                                               int64_t, int64_t rows, int64_t cols) {
-  return matrix(store, hf, gguf, rows, cols, 0);
-}
-
-Result<Parameter*> ZeroParameterLoader::latent_kv(ParameterStore& store, const std::string& hf, const std::string& gguf_block,
-                                                  int64_t heads, int64_t nope, int64_t value, int64_t rank) {
-  return matrix(store, hf, gguf_block, heads * (nope + value), rank, 0);
-}
-
-// ---- layers ----
-
-Status load_linear(ParameterLoader& loader, ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t rows,
-                   int64_t cols, bool bias, int interleaved_heads, Linear* out) {
-  RAISON_ASSIGN(out->weight, loader.matrix(store, hf + ".weight", gguf + ".weight", rows, cols, interleaved_heads));
-  if (!bias) return {};
-  RAISON_ASSIGN(out->bias, loader.vector(store, hf + ".bias", gguf + ".bias", rows, interleaved_heads));
-  return {};
-}
-
-Status load_norm(ParameterLoader& loader, ParameterStore& store, const std::string& hf, const std::string& gguf, int64_t dim,
-                 double eps, RmsNorm* out) {
-  RAISON_ASSIGN(out->weight, loader.vector(store, hf + ".weight", gguf + ".weight", dim));
-  out->eps = static_cast<float>(eps);
-  return {};
-}
-
-Status load_swiglu(ParameterLoader& loader, ParameterStore& store, const std::string& hf, const std::string& gguf,
-                   const std::string& suffix, int64_t hidden, int64_t width, SwiGlu* out) {
-  RAISON_RETURN_IF_ERROR(
-      load_linear(loader, store, hf + ".gate_proj", gguf + "ffn_gate" + suffix, width, hidden, false, 0, &out->gate));
-  RAISON_RETURN_IF_ERROR(
-      load_linear(loader, store, hf + ".up_proj", gguf + "ffn_up" + suffix, width, hidden, false, 0, &out->up));
-  return load_linear(loader, store, hf + ".down_proj", gguf + "ffn_down" + suffix, hidden, width, false, 0, &out->down);
-}
-
-Status load_experts(ParameterLoader& loader, ParameterStore& store, const std::string& hf, const std::string& gguf,
-                    int64_t hidden, int64_t width, bool correction, MixtureOfExperts* out) {
-  const int64_t experts = out->config.experts;
-  RAISON_RETURN_IF_ERROR(
-      load_linear(loader, store, hf + "gate", gguf + "ffn_gate_inp", experts, hidden, false, 0, &out->router));
-  if (correction) {
-    RAISON_ASSIGN(out->correction,
-                  loader.vector(store, hf + "gate.e_score_correction_bias", gguf + "exp_probs_b.bias", experts));
-    out->correction->trainable = false;
+  if (p.is_matrix()) {
+    RAISON_ASSIGN(p.matrix, PackedWeight::zeros(DType::F32, spec.shape[0], spec.shape[1]));
+  } else {
+    p.vector.resize(static_cast<size_t>(spec.shape[0]));
   }
-  out->experts.resize(static_cast<size_t>(experts));
-  for (int64_t e = 0; e < experts; ++e) {
-    SwiGlu& x = out->experts[static_cast<size_t>(e)];
-    const std::string name = fmt::format("{}experts.{}.", hf, e), exps = gguf + "ffn_";
-    RAISON_ASSIGN(x.gate.weight,
-                  loader.expert(store, name + "gate_proj.weight", exps + "gate_exps.weight", e, experts, width, hidden));
-    RAISON_ASSIGN(x.up.weight,
-                  loader.expert(store, name + "up_proj.weight", exps + "up_exps.weight", e, experts, width, hidden));
-    RAISON_ASSIGN(x.down.weight,
-                  loader.expert(store, name + "down_proj.weight", exps + "down_exps.weight", e, experts, hidden, width));
-  }
-  return {};
-}
-
-Status describe_weights(const ParameterLoader& loader, const ParameterStore& store, ModelInfo* info) {
-  const auto memory = loader.memory();
-  info->expert_bytes = memory ? memory->experts_bytes() : 0;
-  info->weight_bytes = store.bytes() + info->expert_bytes;
-  info->weight_types = weight_types(store);
-  return memory ? memory->set_resident(store.bytes()) : Status{};
+  return &store.add(std::move(p));
 }
 
 }  // namespace raison

@@ -8,6 +8,7 @@ struct Qwen2 : GqaFamily {
   static constexpr const char* kName = "qwen2";
   static std::vector<std::string> model_types() { return {"qwen2"}; }
   static void complete(GqaConfig* c) {
+    c->gguf_architecture = kName;
     c->model_type = "qwen2";
     c->hf_class = "Qwen2ForCausalLM";
   }

@@ -8,6 +8,7 @@ struct Qwen3 : GqaFamily {
   static constexpr const char* kName = "qwen3";
   static std::vector<std::string> model_types() { return {"qwen3"}; }
   static void complete(GqaConfig* c) {
+    c->gguf_architecture = kName;
     c->model_type = "qwen3";
     c->hf_class = "Qwen3ForCausalLM";
     c->qk_norm = true;

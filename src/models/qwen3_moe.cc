@@ -8,6 +8,7 @@ struct Qwen3Moe : GqaFamily {
   static constexpr const char* kName = "qwen3moe";
   static std::vector<std::string> model_types() { return {"qwen3_moe"}; }
   static void complete(GqaConfig* c) {
+    c->gguf_architecture = kName;
     c->model_type = "qwen3_moe";
     c->hf_class = "Qwen3MoeForCausalLM";
     c->qk_norm = true;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/parameter_loader.h"
 #include "tensor/packed.h"
 
 namespace raison {
@@ -61,7 +62,16 @@ Result<const Architecture*> find_architecture(const ModelFiles& files) {
 
 Result<std::unique_ptr<Model>> load_model(const ModelFiles& files, const LoadOptions& options) {
   RAISON_ASSIGN(const Architecture* a, find_architecture(files));
-  return a->load(files, options);
+  FileParameterLoader loader(files, options);
+  return a->build(files, loader);
+}
+
+Result<std::unique_ptr<Model>> outline_model(const ModelFiles& files, std::vector<ParameterSpec>* specs) {
+  RAISON_ASSIGN(const Architecture* a, find_architecture(files));
+  HeaderLoader loader(files);
+  RAISON_ASSIGN(auto model, a->build(files, loader));
+  if (specs) *specs = loader.specs();
+  return model;
 }
 
 Result<std::unique_ptr<Model>> create_model(const nlohmann::json& config, const std::string& where) {

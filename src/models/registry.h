@@ -12,11 +12,10 @@ class ParameterLoader;
 struct Architecture {
   std::string name;                         // GGUF's general.architecture
   std::vector<std::string> hf_model_types;  // config.json's model_type
-  // Each fails with one line. `files` may be null for create (weights zero).
-  Result<std::unique_ptr<Model>> (*load)(const ModelFiles& files, const LoadOptions& options);
+  // Each fails with one line.
   Result<std::unique_ptr<Model>> (*create)(const nlohmann::json& config, const std::string& where);
   Result<ModelInfo> (*describe)(const ModelFiles& files);
-  // Builds the model from what `loader` gives; a loader that only takes note sees every parameter's names and shapes.
+  // Builds the model from what `loader` gives.
   Result<std::unique_ptr<Model>> (*build)(const ModelFiles& files, ParameterLoader& loader);
 };
 

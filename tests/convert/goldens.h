@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "convert/model_config.h"
 #include "io/model_files.h"
 #include "testing/shared_data.h"
 

@@ -8,7 +8,7 @@
 #include "base/thread_pool.h"
 #include "convert/convert.h"
 #include "convert/goldens.h"
-#include "convert/model_config.h"
+#include "convert/row_source.h"
 #include "io/gguf_writer.h"
 #include "io/tensor_read.h"
 #include "testing/temp_dir.h"
@@ -82,61 +82,6 @@ class RoundTrip : public ::testing::Test {
   ThreadPool pool_{2};
   TempDir dir_;
 };
-
-nlohmann::json silent_deepseek() {
-  return {{"model_type", "deepseek_v3"}, {"num_hidden_layers", 2}, {"hidden_size", 64},        {"intermediate_size", 64},
-          {"num_attention_heads", 2},    {"vocab_size", 32},       {"kv_lora_rank", 16},       {"moe_intermediate_size", 32},
-          {"n_routed_experts", 256},     {"n_shared_experts", 1},  {"num_experts_per_tok", 8}, {"first_k_dense_replace", 1},
-          {"qk_nope_head_dim", 8},       {"qk_rope_head_dim", 4},  {"v_head_dim", 8}};
-}
-
-// transformers saves no scoring_func and no topk_method of a model that it made itself.
-TEST(DeepseekConfigs, ASilentConfigMeansItsClass) {
-  nlohmann::json config = silent_deepseek();
-  const auto v3 = metadata_of_config(ConfigReader(config, "c"));
-  ASSERT_TRUE(v3.ok()) << v3.message();
-  EXPECT_EQ(v3->integer("deepseek2.expert_gating_func"), 2);
-  EXPECT_EQ(v3->boolean("deepseek2.expert_weights_norm"), true);
-  EXPECT_EQ(v3->number("deepseek2.expert_weights_scale"), 2.5);
-  EXPECT_EQ(v3->integer("deepseek2.expert_group_count"), 8);
-  EXPECT_EQ(v3->integer("deepseek2.expert_group_used_count"), 4);
-  config["model_type"] = "deepseek_v2";
-  config["n_group"] = 4;  // which a greedy router does not look at
-  const auto v2 = metadata_of_config(ConfigReader(config, "c"));
-  ASSERT_TRUE(v2.ok()) << v2.message();
-  EXPECT_EQ(v2->integer("deepseek2.expert_gating_func"), 1);
-  EXPECT_EQ(v2->boolean("deepseek2.expert_weights_norm"), false);
-  EXPECT_EQ(v2->number("deepseek2.expert_weights_scale"), 1.0);
-  EXPECT_EQ(v2->integer("deepseek2.expert_group_count"), 1);
-}
-
-// R1's first GGUF files have no keys for the gating function and the groups.
-TEST(DeepseekConfigs, FilesOlderThanTheRoutersKeysBecomeV3) {
-  const TempDir dir;
-  const auto full = metadata_of_config(ConfigReader(silent_deepseek(), "c"));
-  ASSERT_TRUE(full.ok()) << full.message();
-  Metadata old;
-  for (const auto& [key, value] : full->values())
-    if (key.find("gating") == std::string::npos && key.find("group") == std::string::npos) old.set(key, value);
-  const std::vector<float> embedding(32 * 64), bias(256);
-  const auto convert = [&](const char* name, bool with_bias) {
-    std::vector<TensorToWrite> tensors = {{"token_embd.weight", DType::F32, {32, 64}, embedding.data()}};
-    if (with_bias) tensors.push_back({"blk.1.exp_probs_b.bias", DType::F32, {256}, bias.data()});
-    EXPECT_TRUE(write_gguf(dir / name, old, tensors).ok());
-    const auto file = GgufFile::open(dir / name);
-    EXPECT_TRUE(file.ok()) << file.message();
-    const auto config = config_of_gguf(**file, DType::BF16);
-    EXPECT_TRUE(config.ok()) << config.message();
-    return nlohmann::json::parse(config->dump());
-  };
-  const auto v3 = convert("v3.gguf", true);
-  EXPECT_EQ(v3["model_type"], "deepseek_v3");
-  EXPECT_EQ(v3["scoring_func"], "sigmoid");
-  EXPECT_EQ(v3["topk_method"], "noaux_tc");
-  EXPECT_EQ(v3["n_group"], 8);
-  EXPECT_EQ(v3["topk_group"], 4);
-  EXPECT_EQ(convert("v2.gguf", false)["scoring_func"], "softmax");
-}
 
 TEST_F(RoundTrip, EveryModelKeepsItsWeightsConfigAndTokens) {
   SKIP_WITHOUT_MODELS();
@@ -289,7 +234,7 @@ TEST_F(RoundTrip, RefusesInOneLineAndWritesNothing) {
   SmallModel good;
   SmallModel m = good;
   m.config["model_type"] = "mamba";
-  refused(m, "F16", "model_type \"mamba\"");
+  refused(m, "F16", "architecture \"mamba\"");
   m = good;
   m.config.erase("num_hidden_layers");
   refused(m, "F16", "num_hidden_layers");
@@ -298,13 +243,13 @@ TEST_F(RoundTrip, RefusesInOneLineAndWritesNothing) {
   refused(m, "F16", "longrope");
   m = good;
   m.config["vocab_size"] = 9;
-  refused(m, "F16", "embedding has 8 rows");
+  refused(m, "F16", "model.embed_tokens.weight is 8 x 32, its config asks for 9 x 32");
   m = good;
   m.shapes["model.layers.0.self_attn.strange.weight"] = {4};
   refused(m, "F16", "strange");
   m = good;
   m.shapes["model.layers.0.self_attn.k_proj.weight"] = {30, 32};
-  refused(m, "F16", "30 rows for 2 heads");
+  refused(m, "F16", "k_proj.weight is 30 x 32");
   m = good;
   m.fill["lm_head.weight"] = std::nanf("");
   refused(m, "Q4_K_M", "output.weight holds NaN");

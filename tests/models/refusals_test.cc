@@ -56,6 +56,7 @@ TEST(Refusals, SettingsThatWouldBeComputedWrong) {
 struct TinyGguf {
   Metadata meta;
   std::map<std::string, std::vector<int64_t>> tensors;
+  std::vector<float> rope_freqs = {1, 1, 1, 1};
   TinyGguf() {
     meta.set("general.architecture", std::string("llama"));
     for (const auto& [key, value] : std::vector<std::pair<std::string, int64_t>>{{"embedding_length", 8},
@@ -76,7 +77,8 @@ struct TinyGguf {
     const TempDir dir;
     const std::vector<float> ones(200, 1.0f);
     std::vector<TensorToWrite> list;
-    for (const auto& [name, shape] : tensors) list.push_back({name, DType::F32, shape, ones.data()});
+    for (const auto& [name, shape] : tensors)
+      list.push_back({name, DType::F32, shape, name == "rope_freqs.weight" ? rope_freqs.data() : ones.data()});
     RAISON_RETURN_IF_ERROR(write_gguf(dir / "m.gguf", meta, list));
     RAISON_ASSIGN(const ModelFiles files, ModelFiles::open(dir / "m.gguf"));
     return load_model(files);
@@ -116,6 +118,8 @@ TEST(Refusals, WhatNoConfigJsonCanSayIsNotExported) {
   EXPECT_TRUE((*plain.load())->expressible_in_hf().ok());
   TinyGguf freqs;
   freqs.tensors["rope_freqs.weight"] = {4};
+  EXPECT_TRUE((*freqs.load())->expressible_in_hf().ok()) << "divided by one";
+  freqs.rope_freqs = {1, 3, 2, 5};  // nobody's scaling
   EXPECT_FALSE((*freqs.load())->expressible_in_hf().ok());
   TinyGguf biases;
   for (const char* n : {"attn_q", "attn_k", "attn_v"}) biases.tensors[std::string("blk.0.") + n + ".bias"] = {8};
