@@ -83,7 +83,7 @@ class FileParameterLoader final : public HeaderLoader {
   FileParameterLoader(const ModelFiles& files, const LoadOptions& options)
       : HeaderLoader(files),
         options_(options),
-        memory_(std::make_shared<WeightMemory>(options.weights_memory, !options.weights_memory_is_wish)) {}
+        memory_(std::make_shared<WeightMemory>(options.weights_memory, !options.weights_memory_is_wish, files.path)) {}
   std::shared_ptr<WeightMemory> memory() const override { return memory_; }
 
  private:

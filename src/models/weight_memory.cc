@@ -34,9 +34,10 @@ Status WeightMemory::set_resident(int64_t bytes) {
   room_ = *bound_ - bytes;
   if (room_ >= largest_ || !strict_) return {};
   return error(
-      "the weights may hold {} bytes, but those that every token needs take {} and the largest expert's matrix {}: "
-      "allow at least {}",
-      *bound_, bytes, largest_, bytes + largest_);
+      "{}: --weights-memory of {} bytes is too small: what every token needs takes {}, the largest expert's matrix {}; give it "
+      "at "
+      "least {}",
+      where_, *bound_, bytes, largest_, bytes + largest_);
 }
 
 void WeightMemory::add(int64_t bytes) {

@@ -15,7 +15,9 @@ class ExpertMatrix;
 class WeightMemory {
  public:
   // Bytes for all packed weights; none: no bound. Not strict: what is resident may go beyond it.
-  explicit WeightMemory(std::optional<int64_t> bound, bool strict = true) : bound_(bound), strict_(strict) {}
+  // `where`: the model's path, for errors.
+  explicit WeightMemory(std::optional<int64_t> bound, bool strict = true, std::string where = "")
+      : bound_(bound), strict_(strict), where_(std::move(where)) {}
   // Tells what is packed for good, once that is known. Error: the bound leaves no room for a single expert's matrix.
   Status set_resident(int64_t bytes);
   int64_t experts_bytes() const { return all_experts_; }  // if all were packed at once
@@ -26,6 +28,7 @@ class WeightMemory {
   void add(int64_t bytes);
   std::optional<int64_t> bound_;
   bool strict_;
+  std::string where_;
   int64_t room_ = INT64_MAX;  // for experts
   int64_t held_ = 0, most_ = 0, all_experts_ = 0, largest_ = 0;
   std::list<ExpertMatrix*> recent_;  // packed ones, the one used last in front

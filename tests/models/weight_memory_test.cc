@@ -152,6 +152,7 @@ void same_bits_under_any_bound(const std::string& path, const std::string& what)
   const auto refused = load_model(*files, too_little);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.message().find('\n'), std::string::npos);
+  EXPECT_EQ(refused.message().rfind(path + ": --weights-memory of ", 0), 0u) << refused.message();
   const size_t at = refused.message().rfind("at least ");
   ASSERT_NE(at, std::string::npos) << refused.message();
   const int64_t least = std::stoll(refused.message().substr(at + 9));
