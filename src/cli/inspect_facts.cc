@@ -132,6 +132,8 @@ Result<Inspection> inspect_model(const std::string& path) {
     if (info->parameters > 0) out.parameters = info->parameters;
     if (const TensorInfo* t = uncomputable(*files.tensors))
       out.unsupported = fmt::format("tensor {} is of type {}; {} can be computed with", t->name, t->type_name, kComputable);
+    else if (const auto whole = outline_model(files); !whole.ok())
+      out.unsupported = whole.message();
     else
       out.memory_bytes = memory_of(*files.tensors);
   } else {

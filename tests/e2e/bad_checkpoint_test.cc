@@ -21,6 +21,19 @@ std::vector<TensorSpec> specs_in(const TensorSource& source, std::string* bytes)
   return specs;
 }
 
+// As many bytes as the tensors hold, whatever they are.
+Status write_bytes(TensorWriter& writer, const std::vector<TensorSpec>& specs, std::string bytes) {
+  uint64_t n = 0;
+  for (const TensorSpec& t : specs) {
+    uint64_t elements = 1;
+    for (const int64_t d : t.shape) elements *= static_cast<uint64_t>(d);
+    n += *row_bytes(t.type, elements);
+  }
+  bytes.resize(n);
+  RAISON_RETURN_IF_ERROR(writer.append(bytes.data(), bytes.size()));
+  return writer.finish();
+}
+
 class BadCheckpoint : public Cli {
  protected:
   // One line that names `file` and says `says`, from every command that reads a model.
@@ -166,6 +179,61 @@ TEST_F(BadCheckpoint, Shards) {
   expect_refused(m, index_path, "occurs twice");
   fs::remove(index_path);
   expect_refused(m, m, "their index is missing");
+}
+
+// Names and shapes that `run` refuses, `inspect` tells in the same words beside the facts.
+TEST_F(BadCheckpoint, TensorsThatDoNotFitAreToldByInspect) {
+  const auto source = SafetensorsFile::open(golden_model("qwen2") + "/model.safetensors");
+  const auto gguf = GgufFile::open(stories());
+  ASSERT_TRUE(source.ok() && gguf.ok());
+  using Specs = std::vector<TensorSpec>;
+  const auto expect_told = [&](const std::string& model, const std::string& says) {
+    const RunResult inspected = raison({"inspect", model}), json = raison({"inspect", model, "--json"});
+    const RunResult run = raison({"run", model, "--raw", "-p", "x", "--max-tokens", "1"});
+    EXPECT_EQ(run.code, 1);
+    EXPECT_EQ(line_count(run.err), 1) << run.err;
+    EXPECT_NE(run.err.find(says), std::string::npos) << run.err;
+    ASSERT_EQ(json.code, 0) << json.err;
+    const auto j = nlohmann::json::parse(json.out);
+    EXPECT_FALSE(j["supported"]);
+    EXPECT_EQ("raison: error: " + j["unsupported"].get<std::string>() + "\n", run.err);
+    EXPECT_FALSE(j.contains("memory_bytes"));
+    EXPECT_TRUE(j.contains("layers")) << "the facts are there all the same";
+    EXPECT_NE(inspected.out.find("no: " + j["unsupported"].get<std::string>() + "\n"), std::string::npos) << inspected.out;
+  };
+  const auto changed = [&](const std::string& says, const std::string& in_gguf, auto change) {
+    std::string bytes;
+    Specs specs = specs_in(**source, &bytes);
+    change(specs, "model.norm.weight", "model.layers.1.mlp.up_proj.weight");
+    const std::string m = path("m");
+    fs::remove_all(m);
+    fs::copy(golden_model("qwen2"), m);
+    fs::remove(m + "/model.safetensors");
+    auto writer = SafetensorsWriter::create(m + "/model.safetensors", specs);
+    ASSERT_TRUE(writer.ok()) << writer.message();
+    ASSERT_TRUE(write_bytes(**writer, specs, bytes).ok());
+    expect_told(m, says);
+    bytes.clear();
+    specs = specs_in(**gguf, &bytes);
+    change(specs, "output_norm.weight", "blk.1.ffn_up.weight");
+    auto gguf_writer = GgufWriter::create(path("m.gguf"), (*gguf)->metadata(), specs);
+    ASSERT_TRUE(gguf_writer.ok()) << gguf_writer.message();
+    ASSERT_TRUE(write_bytes(**gguf_writer, specs, bytes).ok());
+    expect_told(path("m.gguf"), in_gguf);
+  };
+  const auto named = [](Specs& specs, const std::string& name) {
+    return std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& t) { return t.name == name; });
+  };
+  changed("tensor model.layers.1.mlp.up_proj.weight is missing", "tensor blk.1.ffn_up.weight is missing",
+          [&](Specs& s, const char*, const char* up) { s.erase(named(s, up)); });
+  changed("tensor strange has no place", "tensor strange has no place", [&](Specs& s, const char*, const char*) {
+    s.push_back({"strange", DType::F32, {3}});
+  });
+  changed("tensor model.norm.weight is 1 x 96, its config asks for 96",
+          "tensor output_norm.weight is 2 x 32, its config asks for 64", [&](Specs& s, const char* norm, const char*) {
+            auto& shape = named(s, norm)->shape;
+            shape = shape[0] == 96 ? std::vector<int64_t>{1, 96} : std::vector<int64_t>{2, 32};
+          });
 }
 
 // R1 in its full shape: headers are read, nothing else.
