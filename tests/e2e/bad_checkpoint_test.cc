@@ -247,7 +247,6 @@ class FullSize : public BadCheckpoint {
     const RunResult r = raison({"inspect", model, "--json"});
     EXPECT_EQ(r.code, 0) << r.err;
     EXPECT_LT(r.peak_kib, 2 << 20);
-    EXPECT_LT(r.seconds, 30);
     printf("inspect %s: %.2f s, %ld MiB\n", model.c_str(), r.seconds, static_cast<long>(r.peak_kib >> 10));
     return nlohmann::json::parse(r.out, nullptr, false);
   }
