@@ -1,6 +1,6 @@
 // Speed of the matrix kernels and of attention, each beside this machine's own peaks and read bandwidth, measured in the same process
 // seconds before (shared machines drift: a figure without its own ceiling says nothing). Float types, dx, dw and attention are held
-// against the peak of FMA; matmul of block types against that of int8 products: vpdpbusd on AVX-512, vpmaddubsw and vpaddw on AVX2.
+// against the peak of FMA; matmul of block types against that of int8 products (kernels/peaks.h).
 //
 //   raison_bench_kernels [--isa ref|avx2|avx512] [--threads N] [--seconds S] [--only matmul|dx|dw|embedding|attention]
 //                        [--type F32|Q8_0|Q4_K|...] [--shape NxKxROWS]
@@ -9,205 +9,27 @@
 #include <time.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "kernels/kernel_table.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "kernels/peaks.h"
 
 namespace raison {
 namespace {
 
-bool use_cpu_time = false;  // with one thread: what other programs take from the core then does not count
-
-double now() {
-  if (use_cpu_time) {
-    timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-  }
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// Seconds of one call: the best of as many batches as fit into `budget` seconds.
-double best_time(double budget, const std::function<void()>& f) {
-  f();
-  double begin = now();
-  f();
-  const double once = std::max(now() - begin, 1e-9);
-  const int batch = std::max(1, static_cast<int>(2e-3 / once));  // batches of 2 ms or more: above the clock's grain
-  double best = 1e30;
-  const double end = now() + budget;
-  do {
-    begin = now();
-    for (int i = 0; i < batch; ++i) f();
-    best = std::min(best, (now() - begin) / batch);
-  } while (now() < end);
-  return best;
-}
-
-std::string cpu_name() {
-  std::ifstream in("/proc/cpuinfo");
-  std::string line, model, family, number;
-  while (std::getline(in, line) && !line.empty()) {
-    const auto value = [&] { return line.substr(std::min(line.size(), line.find(':') + 2)); };
-    if (line.rfind("model name", 0) == 0)
-      model = value();
-    else if (line.rfind("cpu family", 0) == 0)
-      family = value();
-    else if (line.rfind("model\t", 0) == 0)
-      number = value();
-  }
-  return fmt::format("{} (family {}, model {})", model, family, number);
-}
-
-#if defined(__x86_64__)
-// Twelve independent chains of FMAs hide the latency of any core; 2 flops x 8 or 16 lanes each. Named variables, as GCC
-// keeps an array that asm writes in memory.
-#define RAISON_CHAINS(X) X(a0) X(a1) X(a2) X(a3) X(a4) X(a5) X(a6) X(a7) X(a8) X(a9) X(a10) X(a11)
-__attribute__((target("avx2,fma"))) void fma_chains_256(int64_t steps, float* sink) {
-  const __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
-#define RAISON_DECLARE(a) __m256 a = y;
-#define RAISON_FMA(a) __asm__ volatile("vfmadd213ps %2, %1, %0" : "+x"(a) : "x"(x), "x"(y));
-#define RAISON_SINK(a) _mm256_storeu_ps(sink, a);
-  RAISON_CHAINS(RAISON_DECLARE)
-  for (int64_t s = 0; s < steps; ++s) { RAISON_CHAINS(RAISON_FMA) }
-  RAISON_CHAINS(RAISON_SINK)
-#undef RAISON_DECLARE
-#undef RAISON_FMA
-#undef RAISON_SINK
-}
-__attribute__((target("avx512f"))) void fma_chains_512(int64_t steps, float* sink) {
-  const __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
-#define RAISON_DECLARE(a) __m512 a = y;
-#define RAISON_FMA(a) __asm__ volatile("vfmadd213ps %2, %1, %0" : "+v"(a) : "v"(x), "v"(y));
-#define RAISON_SINK(a) _mm512_storeu_ps(sink, a);
-  RAISON_CHAINS(RAISON_DECLARE)
-  for (int64_t s = 0; s < steps; ++s) { RAISON_CHAINS(RAISON_FMA) }
-  RAISON_CHAINS(RAISON_SINK)
-#undef RAISON_DECLARE
-#undef RAISON_FMA
-#undef RAISON_SINK
-}
-// Twelve chains of products of bytes: summed in pairs to 16 bits and added there, and the one instruction that does more.
-__attribute__((target("avx2"))) void int8_chains_256(int64_t steps, float* sink) {
-  const __m256i x = _mm256_set1_epi8(1), y = _mm256_set1_epi8(1);
-#define RAISON_DECLARE(a) __m256i a = y;
-#define RAISON_DOT(a)                                                                                    \
-  {                                                                                                      \
-    __m256i p;                                                                                           \
-    __asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(a), "=&x"(p) : "x"(x), "x"(y)); \
-  }
-#define RAISON_SINK(a) _mm256_storeu_si256(reinterpret_cast<__m256i*>(sink), a);
-  RAISON_CHAINS(RAISON_DECLARE)
-  for (int64_t s = 0; s < steps; ++s) { RAISON_CHAINS(RAISON_DOT) }
-  RAISON_CHAINS(RAISON_SINK)
-#undef RAISON_DECLARE
-#undef RAISON_DOT
-#undef RAISON_SINK
-}
-__attribute__((target("avx512f"))) void int8_chains_512(int64_t steps, float* sink) {
-  const __m512i x = _mm512_set1_epi32(0x01010101), y = x;
-#define RAISON_DECLARE(a) __m512i a = y;
-#define RAISON_DOT(a) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(a) : "v"(x), "v"(y));
-#define RAISON_SINK(a) _mm512_storeu_si512(sink, a);
-  RAISON_CHAINS(RAISON_DECLARE)
-  for (int64_t s = 0; s < steps; ++s) { RAISON_CHAINS(RAISON_DOT) }
-  RAISON_CHAINS(RAISON_SINK)
-#undef RAISON_DECLARE
-#undef RAISON_DOT
-#undef RAISON_SINK
-}
-// Exclusive or of all 256-bit words, four streams at a time: reads at whatever the memory gives.
-__attribute__((target("avx2"))) void read_all(const uint8_t* p, int64_t bytes, float* sink) {
-  __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
-  const int64_t quarter = bytes / 4;
-#define RAISON_WORD(offset) _mm256_load_si256(reinterpret_cast<const __m256i*>(p + (offset)))
-  for (int64_t i = 0; i < quarter; i += 32) {
-    a = _mm256_xor_si256(a, RAISON_WORD(i));
-    b = _mm256_xor_si256(b, RAISON_WORD(i + quarter));
-    c = _mm256_xor_si256(c, RAISON_WORD(i + 2 * quarter));
-    d = _mm256_xor_si256(d, RAISON_WORD(i + 3 * quarter));
-  }
-#undef RAISON_WORD
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sink), _mm256_xor_si256(_mm256_xor_si256(a, b), _mm256_xor_si256(c, d)));
-}
-#endif
-
-struct Ceiling {
-  double gflops = 0, int8 = 0, gbytes = 0;  // int8: billions of operations, two a product
-};
-
-// All threads at once, as the kernels run.
-Ceiling measure_ceiling(ThreadPool& pool, const KernelTable& table, const std::vector<uint8_t>& memory, double budget) {
-  Ceiling c;
-#if defined(__x86_64__)
-  if (!avx2_kernels()) return c;
-  const bool wide = std::strcmp(table.name, "avx512") == 0;
-  constexpr int64_t kSteps = 200000;
-  struct Args {
-    bool wide;
-    const uint8_t* memory;
-    int64_t part;
-    float sinks[256][16];
-  };
-  static Args args;
-  args.wide = wide;
-  const int threads = pool.threads();
-  double t = best_time(budget, [&] {
-    pool.run(
-        threads,
-        [](void* a, int64_t i, int) {
-          float* sink = static_cast<Args*>(a)->sinks[i];
-          if (static_cast<Args*>(a)->wide)
-            fma_chains_512(kSteps, sink);
-          else
-            fma_chains_256(kSteps, sink);
-        },
-        &args);
-  });
-  c.gflops = 1e-9 * 12 * kSteps * (wide ? 32 : 16) * threads / t;
-  t = best_time(budget, [&] {
-    pool.run(
-        threads,
-        [](void* a, int64_t i, int) {
-          float* sink = static_cast<Args*>(a)->sinks[i];
-          if (static_cast<Args*>(a)->wide)
-            int8_chains_512(kSteps, sink);
-          else
-            int8_chains_256(kSteps, sink);
-        },
-        &args);
-  });
-  c.int8 = 1e-9 * 12 * kSteps * (wide ? 128 : 64) * threads / t;
-  constexpr int64_t kParts = 32;  // so that whoever finishes first helps
-  args.memory = reinterpret_cast<const uint8_t*>((reinterpret_cast<uintptr_t>(memory.data()) + 127) / 128 * 128);
-  args.part = static_cast<int64_t>(memory.size() - 128) / kParts / 128 * 128;
-  t = best_time(budget, [&] {
-    pool.run(
-        kParts,
-        [](void* a, int64_t i, int) {
-          const Args& r = *static_cast<Args*>(a);
-          read_all(r.memory + i * r.part, r.part, static_cast<Args*>(a)->sinks[i]);
-        },
-        &args);
-  });
-  c.gbytes = 1e-9 * static_cast<double>(kParts * args.part) / t;
-#else
-  (void)pool, (void)table, (void)memory, (void)budget;
-#endif
-  return c;
+// CPU time of this thread: with one thread, what other programs take from the core then does not count.
+double thread_seconds() {
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
 std::vector<float> normals(int64_t n, uint64_t seed) {
@@ -240,19 +62,22 @@ struct Bench {
   const Options& options;
   const KernelTable& table;
   ThreadPool& pool;
-  Ceiling ceiling;
+  const PeakMeter& meter;
+  double (*now)();
+  Peaks peaks;
 
+  void measure_peaks() { peaks = meter.measure(options.seconds, now); }
   bool wants(const char* kernel) const { return options.only.empty() || options.only == kernel; }
 
   void report(const char* kernel, DType type, int64_t n, int64_t k, int64_t rows, double bytes,
               const std::function<void()>& f) {
-    const double t = best_time(options.seconds, f);
+    const double t = best_time(options.seconds, f, now);
     const double gops = 2e-9 * static_cast<double>(n * k * rows) / t, gbytes = 1e-9 * bytes / t;
     const bool int8 = is_block_type(type) && std::strcmp(kernel, "matmul") == 0;
     fmt::print(
         "{:<8} {:<7} {:>6} x {:<6} {:>5}  {:>10.1f} us {:>8.1f} GOPS {:>6.1f} % of {} {:>7.1f} GB/s {:>6.1f} % of reads\n",
-        kernel, dtype_name(type), n, k, rows, t * 1e6, gops, 100 * gops / (int8 ? ceiling.int8 : ceiling.gflops),
-        int8 ? "int8" : "FMA ", gbytes, 100 * gbytes / ceiling.gbytes);
+        kernel, dtype_name(type), n, k, rows, t * 1e6, gops, 100e9 * gops / (int8 ? peaks.int8 : peaks.fp32),
+        int8 ? "int8" : "FMA ", gbytes, 100e9 * gbytes / peaks.read);
     std::fflush(stdout);
   }
 
@@ -314,17 +139,18 @@ void bench_attention(const Bench& bench, const AttentionBench& a) {
   const auto q = normals(a.rows * a.q_heads * dim, 7);
   std::vector<float> out(static_cast<size_t>(a.rows * a.q_heads * v_dim));
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
-  const double t = best_time(bench.options.seconds, [&] {
+  const auto attend = [&] {
     bench.table.attention(bench.pool, {layout, 0, a.q_heads, a.rows, positions.data() + a.positions - a.rows, row_pages.data(),
                                        scale, q.data(), out.data(), nullptr, nullptr});
-  });
+  };
+  const double t = best_time(bench.options.seconds, attend, bench.now);
   double products = 0;
   for (int64_t r = 0; r < a.rows; ++r)
     products += static_cast<double>((a.positions - r) * a.q_heads) * static_cast<double>(dim + v_dim);
   const double gflops = 2e-9 * products / t;
   fmt::print("{:<12} {:<5} {:>4} heads, {:>4} rows of {:>5}  {:>10.1f} us {:>8.1f} GFLOPS {:>6.1f} % of FMA, cache {:.1f} MB\n",
              a.name, dtype_name(layout.type), a.q_heads, a.rows, a.positions, t * 1e6, gflops,
-             100 * gflops / bench.ceiling.gflops, 1e-6 * static_cast<double>(page_count * layout.page_bytes()));
+             100e9 * gflops / bench.peaks.fp32, 1e-6 * static_cast<double>(page_count * layout.page_bytes()));
   std::fflush(stdout);
 }
 
@@ -336,14 +162,17 @@ int run(const Options& options) {
     return 1;
   }
   ThreadPool pool(options.threads);
-  use_cpu_time = options.threads == 1;
-  fmt::print("{}, kernels {}, {} threads\n", cpu_name(), (*table)->name, pool.threads());
-  const std::vector<uint8_t> memory(256 << 20, 1);
-  Bench bench{options, **table, pool, {}};
+  fmt::print("{}, kernels {}, {} threads\n", cpu_name().described(), (*table)->name, pool.threads());
+  const auto meter = PeakMeter::create(pool, **table);
+  if (!meter.ok()) {
+    fmt::print(stderr, "{}\n", meter.message());
+    return 1;
+  }
+  Bench bench{options, **table, pool, *meter, options.threads == 1 ? thread_seconds : steady_seconds, {}};
   const auto shape = [&](DType type, int64_t n, int64_t k, const std::vector<int64_t>& rows) {
-    bench.ceiling = measure_ceiling(pool, **table, memory, options.seconds);
-    fmt::print("# now: {:.1f} GFLOPS of FMA, {:.1f} GOPS of int8, {:.1f} GB/s of reads\n", bench.ceiling.gflops,
-               bench.ceiling.int8, bench.ceiling.gbytes);
+    bench.measure_peaks();
+    fmt::print("# now: {:.1f} GFLOPS of FMA, {:.1f} GOPS of int8, {:.1f} GB/s of reads\n", 1e-9 * bench.peaks.fp32,
+               1e-9 * bench.peaks.int8, 1e-9 * bench.peaks.read);
     bench.shape(type, n, k, rows);
   };
   int n, k, rows;
@@ -355,8 +184,8 @@ int run(const Options& options) {
     if (!is_computable(type) || (options.type.empty() ? !one && !common : options.type != dtype_name(type))) continue;
     if (bench.wants("attention") && !one && (type == DType::F32 || type == DType::F16 || type == DType::BF16)) {
       const KvLayout grouped{type, 1, 2, 128, 64}, latent{type, 1, 1, 576, 64, 512, true};  // Qwen2-1.5B; DeepSeek-V2, V3
-      bench.ceiling = measure_ceiling(pool, **table, memory, options.seconds);
-      fmt::print("# now: {:.1f} GFLOPS of FMA, {:.1f} GB/s of reads\n", bench.ceiling.gflops, bench.ceiling.gbytes);
+      bench.measure_peaks();
+      fmt::print("# now: {:.1f} GFLOPS of FMA, {:.1f} GB/s of reads\n", 1e-9 * bench.peaks.fp32, 1e-9 * bench.peaks.read);
       for (const auto& a : {AttentionBench{"GQA decode", grouped, 12, 1, 4096},
                             {"GQA prefill", grouped, 12, 128, 4096},
                             {"MLA decode", latent, 16, 1, 4096},
