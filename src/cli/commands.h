@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -19,6 +20,7 @@ void add_tokenize(CLI::App& app, Action& action);
 void add_render(CLI::App& app, Action& action);
 void add_perplexity(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
+void add_bench(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
 void add_demo(CLI::App& app, Action& action);
@@ -39,6 +41,10 @@ CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const s
 CLI::Option* add_seed_option(CLI::App* command, uint64_t* seed, const std::string& help);
 CLI::Validator whole_number();
 std::optional<uint64_t> parse_whole(std::string_view text);  // decimal digits alone, up to 2^64 - 1
+
+// "1,4,16", whole numbers within bounds.
+CLI::Option* add_list_option(CLI::App* command, const std::string& name, std::vector<int64_t>* list, int64_t low, int64_t high,
+                             const std::string& help);
 
 // Text that a command works on: -p, else -f FILE ("-" is stdin), else stdin. One newline at the end is dropped.
 struct TextInput {

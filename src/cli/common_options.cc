@@ -109,6 +109,11 @@ CLI::Option* add_seed_option(CLI::App* command, uint64_t* seed, const std::strin
   return command->add_option("--seed", *seed, help)->check(whole_number())->type_name("N");
 }
 
+CLI::Option* add_list_option(CLI::App* command, const std::string& name, std::vector<int64_t>* list, int64_t low, int64_t high,
+                             const std::string& help) {
+  return command->add_option(name, *list, help)->delimiter(',')->check(CLI::Range(low, high))->type_name("N,N,...");
+}
+
 Result<std::string> read_text(const TextInput& input) {
   if (input.has_text) return input.text;
   std::string text;

@@ -137,12 +137,6 @@ Result<int> run_eval(const EvalOptions& options) {
   return 0;
 }
 
-// "1,4,16", whole numbers within bounds.
-void add_list_option(CLI::App* command, const char* name, std::vector<int64_t>* out, int64_t low, int64_t high,
-                     const std::string& help) {
-  command->add_option(name, *out, help)->delimiter(',')->check(CLI::Range(low, high))->type_name("N,N,...");
-}
-
 }  // namespace
 
 void add_eval(CLI::App& app, Action& action) {

@@ -1,9 +1,9 @@
 // The program `raison`: picks a subcommand, prints what goes wrong as one line. Exit codes: 0 well, 1 an error, 2 a command
 // line that makes no sense, 130 stopped by Ctrl+C.
-#include <fstream>
 #include <memory>
 #include <new>
 
+#include "base/cpu.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "kernels/kernel_table.h"
@@ -28,16 +28,9 @@ int fail(const std::string& message, int code) {
   return code;
 }
 
-std::string cpu_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);)
-    if (line.rfind("model name", 0) == 0 && line.find(": ") != std::string::npos) return line.substr(line.find(": ") + 2);
-  return "unknown CPU";
-}
-
 Result<int> print_version() {
   RAISON_ASSIGN(const KernelTable* kernels, select_kernels_from_environment());
-  put(fmt::format("raison {}\nkernels {}\nCPU {}\n", RAISON_VERSION, kernels->name, cpu_name()));
+  put(fmt::format("raison {}\nkernels {}\nCPU {}\n", RAISON_VERSION, kernels->name, cpu_name().name));
   return 0;
 }
 
@@ -83,6 +76,7 @@ int run(int argc, char** argv) {
   add_generate(app, action);
   add_eval(app, action);
   add_inspect(app, action);
+  add_bench(app, action);
   add_quantize(app, action);
   add_convert(app, action);
   add_tokenize(app, action);

@@ -145,7 +145,8 @@ TEST_F(Run, HelpEverywhere) {
   const RunResult top = raison({"--help"});
   EXPECT_EQ(top.code, 0);
   EXPECT_EQ(raison({}).out, top.out);
-  for (const char* command : {"run", "demo", "train", "eval", "inspect", "tokenize", "render", "logits", "perplexity"}) {
+  for (const char* command :
+       {"run", "demo", "train", "eval", "inspect", "bench", "tokenize", "render", "logits", "perplexity"}) {
     EXPECT_NE(top.out.find(command), std::string::npos) << command;
     const RunResult r = raison({command, "--help"});
     EXPECT_EQ(r.code, 0) << command;
