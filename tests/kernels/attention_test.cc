@@ -149,6 +149,29 @@ std::vector<Case> cases() {
   out.push_back({DType::F32, 1, 16, 576, 64, 0, 512, true});
   out.push_back({DType::F16, 1, 5, 576, 256, 0, 512, true});
   out.push_back({DType::BF16, 1, 3, 576, 16, 0, 512, true});
+  // Integers: heads' widths are powers of two; roped parts of latent caches are not.
+  for (const DType type : {DType::I8, DType::I16}) {
+    const int widths[] = {8, 16, 32, 64, 128, 4};
+    for (const int dim : widths) {
+      out.push_back({type, dim >= 64 ? 1 : 2, groups[i % 8], dim, pages[i % 3], 0});
+      ++i;
+    }
+    out.push_back({type, 1, 6, 128, 32, 0});
+    out.push_back({type, 1, 13, 16, 128, 30});
+    out.push_back({type, 2, 3, 32, 16, 1e30f});
+    out.push_back({type, 1, 3, 16, 64, std::numeric_limits<float>::max()});
+    out.push_back({type, 1, 60, 8, 64, 0});
+    out.push_back({type, 2, 2, 16, 64, 0, 64});
+    out.push_back({type, 1, 3, 64, 256, 70000, 4});
+    out.push_back({type, 1, 2, 512, 32, 0});
+    out.push_back({type, 1, 16, 40, 64, 0, 32, true});
+    out.push_back({type, 1, 128, 24, 16, 0, 16, true});
+    out.push_back({type, 2, 3, 6, 128, 30, 4, true});
+    out.push_back({type, 1, 7, 74, 32, 1e30f, 64, true});
+    out.push_back({type, 1, 2, 256, 256, 0, 128, true});
+    out.push_back({type, 1, 16, 576, 64, 0, 512, true});
+    out.push_back({type, 1, 5, 576, 256, 0, 512, true});
+  }
   return out;
 }
 

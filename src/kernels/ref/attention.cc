@@ -41,14 +41,24 @@ struct HeadView {
   }
 };
 
+// Keys and values that lie as rows of floats: those of an integer cache, rotated back.
+struct FloatRows {
+  const float *keys, *values;
+  int dim, v_dim;
+  bool latent;
+  float k(int64_t position, int d) const { return keys[position * dim + d]; }
+  float v(int64_t position, int d) const { return latent ? k(position, d) : values[position * v_dim + d]; }
+};
+
 HeadView head_view(const KvLayout& layout, uint8_t* const* pages, int layer, int64_t kv_head) {
   return {layout, pages, (int64_t{layer} * layout.kv_heads + kv_head) * layout.head_bytes()};
 }
 
 // Score in log2 units: the FMA chain over ascending d of k * (q * score_scale).
-float score(const HeadView& head, int64_t position, const float* q_scaled) {
+template <class View>
+float score(const View& head, int dim, int64_t position, const float* q_scaled) {
   float s = 0;
-  for (int d = 0; d < head.layout.head_dim; ++d) s = std::fma(head.k(position, d), q_scaled[d], s);
+  for (int d = 0; d < dim; ++d) s = std::fma(head.k(position, d), q_scaled[d], s);
   return s;
 }
 
@@ -64,7 +74,7 @@ void attend_row(const AttentionArgs& a, int64_t row, int64_t h, float* q, float*
     float e[kAttentionSplit];
     float m = -INFINITY;
     for (int64_t j = 0; j < n; ++j) {
-      e[j] = score(head, begin + j, q);
+      e[j] = score(head, dim, begin + j, q);
       m = e[j] > m ? e[j] : m;
     }
     Tree16 l;
@@ -89,12 +99,11 @@ void attend_row(const AttentionArgs& a, int64_t row, int64_t h, float* q, float*
 }
 
 // One sequence, one KV head: queries ascending, heads of the group ascending within a query.
-void backward_head(const AttentionBackwardArgs& a, int64_t s, int64_t kv, float* p, float* ds, float* q) {
+template <class View>
+void backward_head(const AttentionBackwardArgs& a, const View& head, int64_t s, int64_t kv, float* p, float* ds, float* q) {
   const int dim = a.layout.head_dim, v_dim = a.layout.v_dim();
   const int group = a.q_heads / a.layout.kv_heads;
   const int64_t row0 = a.seq_offsets[s], rows = a.seq_offsets[s + 1] - row0;
-  if (rows == 0) return;
-  const HeadView head = head_view(a.layout, a.row_pages[row0], a.layer, kv);
   const auto dk_row = [&](int64_t j) { return a.dk + ((row0 + j) * a.layout.kv_heads + kv) * dim; };
   const auto dv_row = [&](int64_t j) { return a.dv + ((row0 + j) * a.layout.kv_heads + kv) * v_dim; };
   for (int64_t j = 0; j < rows; ++j) {
@@ -110,7 +119,8 @@ void backward_head(const AttentionBackwardArgs& a, int64_t s, int64_t kv, float*
       for (int d = 0; d < dim; ++d) q[d] = q_row[d] * a.score_scale;
       const float dot = tree.sum(), inverse = 1.0f / a.sum_in[at];
       for (int64_t j = 0; j <= i; ++j) {
-        p[j] = exp2_f32(score(head, j, q) - a.max_in[at]) * inverse;
+        const float x = score(head, dim, j, q) - a.max_in[at];  // above 0 only where M is of an integer cache's scores
+        p[j] = exp2_f32(x > 1 ? 1 : x) * inverse;
         float dp = 0;
         for (int d = 0; d < v_dim; ++d) dp = std::fma(head.v(j, d), dout[d], dp);
         ds[j] = (p[j] * (dp - dot)) * a.scale;
@@ -128,6 +138,7 @@ void backward_head(const AttentionBackwardArgs& a, int64_t s, int64_t kv, float*
 }  // namespace
 
 void kv_append(Exec& exec, const KvAppendArgs& a) {
+  if (a.layout.integer()) return kv_append_int(exec, a);
   const int dim = a.layout.head_dim, v_dim = a.layout.v_dim();
   parallel(exec, a.rows, [&](int64_t row, int) {
     for (int64_t h = 0; h < a.layout.kv_heads; ++h) {
@@ -142,6 +153,7 @@ void kv_append(Exec& exec, const KvAppendArgs& a) {
 }
 
 void attention(Exec& exec, const AttentionArgs& a) {
+  if (a.layout.integer()) return attention_int(exec, a);
   const auto dim = static_cast<size_t>(a.layout.head_dim), v_dim = static_cast<size_t>(a.layout.v_dim());
   parallel(exec, a.rows * a.q_heads, [&](int64_t item, int worker) {
     auto* buffer = static_cast<float*>(exec.scratch(worker, 0, (dim + v_dim) * sizeof(float)));
@@ -150,12 +162,19 @@ void attention(Exec& exec, const AttentionArgs& a) {
 }
 
 void attention_backward(Exec& exec, const AttentionBackwardArgs& a) {
-  parallel(exec, a.sequences * a.layout.kv_heads, [&](int64_t item, int worker) {
-    const int64_t s = item / a.layout.kv_heads;
-    const auto rows = static_cast<size_t>(a.seq_offsets[s + 1] - a.seq_offsets[s]);
-    const auto dim = static_cast<size_t>(a.layout.head_dim);
+  const KvLayout& layout = a.layout;
+  parallel(exec, a.sequences * layout.kv_heads, [&](int64_t item, int worker) {
+    const int64_t s = item / layout.kv_heads, kv = item % layout.kv_heads, row0 = a.seq_offsets[s];
+    const auto rows = static_cast<size_t>(a.seq_offsets[s + 1] - row0), dim = static_cast<size_t>(layout.head_dim);
+    if (rows == 0) return;
     auto* buffer = static_cast<float*>(exec.scratch(worker, 0, (2 * rows + dim) * sizeof(float)));
-    backward_head(a, s, item % a.layout.kv_heads, buffer, buffer + rows, buffer + 2 * rows);
+    float *p = buffer, *ds = p + rows, *q = ds + rows;
+    if (!layout.integer()) return backward_head(a, head_view(layout, a.row_pages[row0], a.layer, kv), s, kv, p, ds, q);
+    const auto v_dim = static_cast<size_t>(layout.v_dim());
+    auto* k = static_cast<float*>(exec.scratch(worker, 1, rows * (dim + v_dim) * sizeof(float)));
+    float* v = k + rows * dim;
+    dequantise_kv(layout, a.row_pages[row0], a.layer, kv, static_cast<int64_t>(rows), k, v);
+    backward_head(a, FloatRows{k, v, layout.head_dim, layout.v_dim(), layout.latent}, s, kv, p, ds, q);
   });
 }
 

@@ -41,4 +41,10 @@ void kv_append(Exec&, const KvAppendArgs&);
 void attention(Exec&, const AttentionArgs&);
 void attention_backward(Exec&, const AttentionBackwardArgs&);
 
+// Caches of integers (attention_int.cc).
+void kv_append_int(Exec&, const KvAppendArgs&);
+void attention_int(Exec&, const AttentionArgs&);
+// Rows [0, rows) of one layer's KV head as floats, rotated back: k [rows][head_dim]; v [rows][v_dim], not written if latent.
+void dequantise_kv(const KvLayout&, uint8_t* const* pages, int layer, int64_t kv_head, int64_t rows, float* k, float* v);
+
 }  // namespace raison::ref
