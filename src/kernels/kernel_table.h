@@ -55,7 +55,7 @@ struct KvAppendArgs {
   int64_t rows;
   const int32_t* positions;
   uint8_t* const* const* row_pages;
-  const float* k;  // [rows][kv_heads][head_dim]; stored by absolute position, f16/bf16 saturating
+  const float* k;  // [rows][kv_heads][head_dim]; stored by absolute position, f16/bf16 saturating, i8/i16 rotated and quantised
   const float* v;  // [rows][kv_heads][v_dim], the same way; ignored if the layout is latent
 };
 

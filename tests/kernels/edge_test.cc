@@ -60,7 +60,7 @@ std::vector<DType> types_with_odd_scales() {
     if (type != DType::MXFP4) types.push_back(type);
   return types;
 }
-constexpr DType kCaches[] = {DType::F32, DType::F16, DType::BF16};
+constexpr DType kCaches[] = {DType::F32, DType::F16, DType::BF16, DType::I16, DType::I8};
 
 // Weights with infinities and NaN (block types: such scales, F8_E4M3: such codes).
 PackedWeight odd_weight(DType type, int64_t n, int64_t k, uint64_t seed, uint64_t every) {
@@ -114,7 +114,7 @@ TEST(EdgeTest, NoRowsWriteNothing) {
     t->adamw(exec, {out, out + 64, out + 128, x.data(), 0, 1, 1, 1, 1, 1, 1, 1});
     EXPECT_EQ(t->sum_squares(exec, x.data(), 0), 0.0) << t->name;
     for (DType type : kCaches) {
-      for (const KvLayout& layout : {KvLayout{type, 1, 2, 16, 16}, KvLayout{type, 1, 2, 16, 16, 12, true}}) {
+      for (const KvLayout& layout : {KvLayout{type, 1, 2, 16, 16}, KvLayout{type, 1, 2, 16, 16, 8, true}}) {
         t->kv_append(exec, {layout, 0, 0, zero, row_pages, x.data(), layout.latent ? nullptr : x.data()});
         t->attention(exec, {layout, 0, 4, 0, zero, row_pages, 1.0f, x.data(), out, out, out});
         for (int64_t sequences : {0, 1})  // none, and one without a row
@@ -242,19 +242,22 @@ TEST(EdgeTest, ElementsWithoutNumbers) {
 
 TEST(EdgeTest, AttentionWithoutNumbers) {
   constexpr int64_t n = 270;
-  constexpr int kKvHeads = 2, kDim = 12, kHeads = 6;
+  constexpr int kKvHeads = 2, kHeads = 6;
   std::vector<int32_t> positions;
   for (int32_t i = 0; i < n; ++i) positions.push_back(i);
   const int32_t offsets[] = {0, n};
   std::vector<KvLayout> layouts;
-  for (DType type : kCaches)
-    for (const KvLayout& layout : {KvLayout{type, 1, kKvHeads, kDim, 64}, KvLayout{type, 1, kKvHeads, kDim, 64, 20},
-                                   KvLayout{type, 1, kKvHeads, kDim, 64, 9, true}})
-      layouts.push_back(layout);
+  for (DType type : kCaches) {
+    const bool integer = type == DType::I16 || type == DType::I8;
+    const int dim = integer ? 16 : 12;
+    layouts.push_back({type, 1, kKvHeads, dim, 64});
+    layouts.push_back({type, 1, kKvHeads, dim, 64, integer ? 32 : 20});
+    layouts.push_back({type, 1, kKvHeads, dim, 64, integer ? 8 : 9, true});
+  }
   for (const KvLayout& layout : layouts) {
-    const int v_dim = layout.v_dim();
-    const Floats k = odd_values(n * kKvHeads * kDim, 13, 3000), v = odd_values(n * kKvHeads * v_dim, 14, 3000),
-                 q = odd_values(n * kHeads * kDim, 15, 3000), dout = odd_values(n * kHeads * v_dim, 16, 3000);
+    const int dim = layout.head_dim, v_dim = layout.v_dim();
+    const Floats k = odd_values(n * kKvHeads * dim, 13, 3000), v = odd_values(n * kKvHeads * v_dim, 14, 3000),
+                 q = odd_values(n * kHeads * dim, 15, 3000), dout = odd_values(n * kHeads * v_dim, 16, 3000);
     const auto what = fmt::format("attention {} {} latent {}", dtype_name(layout.type), v_dim, layout.latent);
     expect_refs_bits(what, [&](const KernelTable& t, Exec& e) {
       std::vector<std::vector<uint8_t>> pages(5, std::vector<uint8_t>(static_cast<size_t>(layout.page_bytes()), 0xFF));

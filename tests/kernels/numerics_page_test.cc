@@ -438,6 +438,43 @@ constexpr Widths kWidths[] = {{12, 12, false}, {12, 20, false}, {12, 7, false}, 
 constexpr DType kCaches[] = {DType::F32, DType::F16, DType::BF16};
 constexpr size_t kKvHeads = 2, kGroup = 3, kHeads = kKvHeads * kGroup, kPage = 32;
 
+// Integer caches' codes.
+struct PageForm {
+  int kv, q, p;
+  size_t dims, positions;  // that go into one integer sum
+};
+PageForm page_form(DType type) {
+  return type == DType::I8 ? PageForm{127, 32512, 32767, 512, 256} : PageForm{4095, 8191, 8191, 64, 64};
+}
+
+Floats rotated(const Floats& x) {
+  Floats y = x;
+  for (size_t h = 1; h < y.size(); h *= 2) {
+    const Floats before = y;
+    for (size_t i = 0; i < y.size(); ++i) y[i] = (i & h) == 0 ? before[i] + before[i + h] : before[i - h] - before[i];
+  }
+  for (float& v : y) v = v * static_cast<float>(1.0 / std::sqrt(static_cast<double>(y.size())));
+  return y;
+}
+struct Codes {
+  std::vector<int64_t> code;
+  float scale = 0.0f;
+};
+Codes quant(const Floats& x, int most) {
+  Codes c;
+  c.code.assign(x.size(), 0);
+  float a = 0.0f;
+  for (float v : x) a = std::max(a, std::isnan(v) ? kInf : std::fabs(v));
+  const float factor = static_cast<float>(most) / a;
+  if (a == 0.0f || factor == kInf) return c;
+  c.scale = a / static_cast<float>(most);
+  if (a == kInf) return c;
+  for (size_t i = 0; i < x.size(); ++i) c.code[i] = std::lrint(x[i] * factor);
+  return c;
+}
+Floats part(const Floats& x, size_t first, size_t count) {
+  return {x.begin() + static_cast<std::ptrdiff_t>(first), x.begin() + static_cast<std::ptrdiff_t>(first + count)};
+}
 // Keys and values of positions 0 ... n-1 as a cache holds them, and that cache, filled by ref.
 struct Held {
   KvLayout layout;
@@ -458,6 +495,10 @@ struct Held {
     ThreadPool exec(1);
     ref_kernels().kv_append(exec, {layout, 0, static_cast<int64_t>(n), at.data(), row_pages.data(), keys.data(),
                                    w.latent ? nullptr : values.data()});
+    if (layout.integer()) {
+      hold_integers();
+      return;
+    }
     for (Floats* all : {&keys, &values})
       for (float& x : *all) {
         const float largest = type == DType::F16 ? 65504.0f : std::numeric_limits<float>::max();
@@ -465,6 +506,26 @@ struct Held {
         if (type == DType::F16) x = f16_to_f32(f32_to_f16(x));
         if (type == DType::BF16) x = bf16_to_f32(f32_to_bf16(x));
       }
+  }
+  // Rotated back, as the backward sees them.
+  void hold_integers() {
+    const int most = page_form(layout.type).kv;
+    const auto held = [](const Codes& c) {
+      Floats x;
+      for (const int64_t code : c.code) x.push_back(static_cast<float>(code) * c.scale);
+      return x;
+    };
+    const size_t rotated_dims = w.latent ? w.v_dim : w.dim;
+    for (size_t at = 0; at < keys.size(); at += w.dim) {
+      const Floats row = rotated(held(quant(rotated(part(keys, at, rotated_dims)), most))),
+                   roped = held(quant(part(keys, at + rotated_dims, w.dim - rotated_dims), 4095));
+      std::copy(row.begin(), row.end(), &keys[at]);
+      std::copy(roped.begin(), roped.end(), keys.begin() + static_cast<std::ptrdiff_t>(at + rotated_dims));
+    }
+    for (size_t at = 0; at < values.size(); at += w.v_dim) {
+      const Floats row = rotated(held(quant(rotated(part(values, at, w.v_dim)), most)));
+      std::copy(row.begin(), row.end(), &values[at]);
+    }
   }
   float k(size_t j, size_t h, size_t d) const { return keys[(j * kKvHeads + h / kGroup) * w.dim + d]; }
   float v(size_t j, size_t h, size_t d) const {
@@ -544,54 +605,145 @@ TEST(NumericsPage, AttentionInSplits) {
     }
 }
 
+// ---- section 8, integer caches ----
+
+float sum_in_runs(const std::vector<int64_t>& a, const std::vector<int64_t>& b, size_t run) {
+  float f = 0.0f;
+  for (size_t first = 0; first < a.size(); first += run) {
+    int64_t sum = 0;
+    for (size_t i = first; i < std::min(first + run, a.size()); ++i) sum += a[i] * b[i];
+    f = f + static_cast<float>(sum);
+  }
+  return f;
+}
+
+TEST(NumericsPage, AttentionOfIntegerCaches) {
+  constexpr size_t kPositions = 600;
+  ThreadPool exec(1);
+  for (const Widths& w : {Widths{16, 16, false}, Widths{128, 32, false}, Widths{8, 128, false}, Widths{134, 128, true}})
+    for (const DType type : {DType::I8, DType::I16}) {
+      const PageForm form = page_form(type);
+      const size_t rotated_dims = w.latent ? w.v_dim : w.dim;
+      const auto score_scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(w.dim)));
+      const Floats k = values(kPositions * kKvHeads * w.dim, 80), v = values(kPositions * kKvHeads * w.v_dim, 81);
+      const Held pages(type, w, kPositions, k, v);
+      std::vector<Codes> keys, roped, vals;  // [position][KV head]
+      for (size_t at = 0; at < kPositions * kKvHeads; ++at) {
+        keys.push_back(quant(rotated(part(k, at * w.dim, rotated_dims)), form.kv));
+        if (w.latent) roped.push_back(quant(part(k, at * w.dim + rotated_dims, w.dim - rotated_dims), 4095));
+        vals.push_back(w.latent ? keys.back() : quant(rotated(part(v, at * w.v_dim, w.v_dim)), form.kv));
+      }
+      const std::vector<int32_t> positions = {0, 1, 15, 16, 63, 64, 254, 255, 256, 300, 511, 512, 599};
+      const std::vector<uint8_t* const*> row_pages(positions.size(), pages.pointers.data());
+      const Floats q = values(positions.size() * kHeads * w.dim, 82, 0.3f);
+      Floats out, tops, sums;
+      for (size_t r = 0; r < positions.size(); ++r)
+        for (size_t h = 0; h < kHeads; ++h) {
+          Floats scaled = part(q, (r * kHeads + h) * w.dim, w.dim);
+          for (float& x : scaled) x = x * score_scale;
+          const Codes query = quant(rotated(part(scaled, 0, rotated_dims)), form.q),
+                      query_roped = quant(part(scaled, rotated_dims, w.dim - rotated_dims), 4095);
+          const float u = w.latent ? 1.0f : query.scale;
+          Floats big_o(w.v_dim);
+          float big_l = 0.0f, big_m = 0.0f;
+          const size_t visible = static_cast<size_t>(positions[r]) + 1;
+          for (size_t first = 0; first < visible; first += 256) {
+            const size_t end = std::min(first + 256, visible);
+            const auto at = [&](size_t j) { return j * kKvHeads + h / kGroup; };
+            Floats s, e, weights;
+            for (size_t j = first; j < end; ++j) {
+              float score = sum_in_runs(keys[at(j)].code, query.code, form.dims) * keys[at(j)].scale;
+              if (w.latent) {
+                const float unit = roped[at(j)].scale * query_roped.scale, rest = score * query.scale;
+                score = std::fma(sum_in_runs(roped[at(j)].code, query_roped.code, 128), unit, rest);
+              }
+              s.push_back(score);
+            }
+            const float m = maximum(s) * u;
+            for (size_t j = first; j < end; ++j) {
+              e.push_back(exp2_of(std::min(std::fma(s[j - first], u, -m), 1.0f)));
+              weights.push_back(e.back() * vals[at(j)].scale);
+            }
+            const float l = tree16_of_terms(e), big_w = std::max(0.0f, maximum(weights));
+            const Codes p = quant(weights, form.p);
+            const float merged = first == 0 || m > big_m ? m : big_m;
+            const float c1 = first == 0 ? 0.0f : exp2_of(big_m - merged), c2 = exp2_of(m - merged);
+            const float kept_l = big_l * c1, unit = c2 * (big_w * (1.0f / static_cast<float>(form.p)));
+            big_l = std::fma(l, c2, kept_l);
+            for (size_t d = 0; d < w.v_dim; ++d) {
+              std::vector<int64_t> column;
+              for (size_t j = first; j < end; ++j) column.push_back(vals[at(j)].code[d]);
+              const float kept_o = big_o[d] * c1;
+              big_o[d] = std::fma(sum_in_runs(p.code, column, form.positions), unit, kept_o);
+            }
+            big_m = merged;
+          }
+          for (float& o : big_o) o = o / big_l;
+          const Floats row = rotated(big_o);
+          out.insert(out.end(), row.begin(), row.end());
+          tops.push_back(big_m);
+          sums.push_back(big_l);
+        }
+      Floats got(out.size()), got_tops(tops.size()), got_sums(sums.size());
+      ref_kernels().attention(exec, {pages.layout, 0, kHeads, static_cast<int64_t>(positions.size()), positions.data(),
+                                     row_pages.data(), score_scale, q.data(), got.data(), got_tops.data(), got_sums.data()});
+      EXPECT_TRUE(same_bits(got, out)) << describe(type, w);
+      EXPECT_TRUE(same_bits(got_tops, tops)) << describe(type, w) << " M";
+      EXPECT_TRUE(same_bits(got_sums, sums)) << describe(type, w) << " L";
+    }
+}
+
 TEST(NumericsPage, AttentionBackward) {
   constexpr size_t n = 270;
   constexpr float kScale = 0.31f, kScoreScale = 0.44f;
   ThreadPool exec(1);
-  for (const Widths& w : kWidths)
-    for (const DType type : kCaches) {
-      const Held held(type, w, n, values(n * kKvHeads * w.dim, 73), values(n * kKvHeads * w.v_dim, 74));
-      const Floats q = values(n * kHeads * w.dim, 75, 0.3f), dout = values(n * kHeads * w.v_dim, 76);
-      Floats out, tops, sums, dq, dk(n * kKvHeads * w.dim), dv(n * kKvHeads * w.v_dim);
-      for (size_t i = 0; i < n; ++i)
-        for (size_t h = 0; h < kHeads; ++h) {  // a KV head's queries in order, whatever the other heads do between them
-          const float *q_row = &q[(i * kHeads + h) * w.dim], *g = &dout[(i * kHeads + h) * w.v_dim];
-          Floats scaled, ds;
-          for (size_t d = 0; d < w.dim; ++d) scaled.push_back(q_row[d] * kScoreScale);
-          const RowResult row = attend(held, h, scaled, i + 1);
-          const float dot = tree16_of_products(g, row.out.data(), w.v_dim), inverse = 1.0f / row.sum;
-          for (size_t j = 0; j <= i; ++j) {
-            const float p = exp2_of(held.score(j, h, scaled) - row.top) * inverse;
-            float dp = 0.0f;
-            for (size_t d = 0; d < w.v_dim; ++d) dp = std::fma(held.v(j, h, d), g[d], dp);
-            ds.push_back((p * (dp - dot)) * kScale);
-            for (size_t d = 0; d < w.v_dim; ++d) {
-              float& to = dv[(j * kKvHeads + h / kGroup) * w.v_dim + d];
-              to = std::fma(p, g[d], to);
-            }
-            for (size_t d = 0; d < w.dim; ++d) {
-              float& to = dk[(j * kKvHeads + h / kGroup) * w.dim + d];
-              to = std::fma(ds[j], q_row[d], to);
-            }
+  const auto check = [&](const Widths& w, DType type) {
+    const Held held(type, w, n, values(n * kKvHeads * w.dim, 73), values(n * kKvHeads * w.v_dim, 74));
+    const Floats q = values(n * kHeads * w.dim, 75, 0.3f), dout = values(n * kHeads * w.v_dim, 76);
+    Floats out, tops, sums, dq, dk(n * kKvHeads * w.dim), dv(n * kKvHeads * w.v_dim);
+    for (size_t i = 0; i < n; ++i)
+      for (size_t h = 0; h < kHeads; ++h) {  // a KV head's queries in order, whatever the other heads do between them
+        const float *q_row = &q[(i * kHeads + h) * w.dim], *g = &dout[(i * kHeads + h) * w.v_dim];
+        Floats scaled, ds;
+        for (size_t d = 0; d < w.dim; ++d) scaled.push_back(q_row[d] * kScoreScale);
+        const RowResult row = attend(held, h, scaled, i + 1);
+        const float dot = tree16_of_products(g, row.out.data(), w.v_dim), inverse = 1.0f / row.sum;
+        for (size_t j = 0; j <= i; ++j) {
+          const float p = exp2_of(std::min(held.score(j, h, scaled) - row.top, 1.0f)) * inverse;
+          float dp = 0.0f;
+          for (size_t d = 0; d < w.v_dim; ++d) dp = std::fma(held.v(j, h, d), g[d], dp);
+          ds.push_back((p * (dp - dot)) * kScale);
+          for (size_t d = 0; d < w.v_dim; ++d) {
+            float& to = dv[(j * kKvHeads + h / kGroup) * w.v_dim + d];
+            to = std::fma(p, g[d], to);
           }
           for (size_t d = 0; d < w.dim; ++d) {
-            dq.push_back(0.0f);
-            for (size_t j = 0; j <= i; ++j) dq.back() = std::fma(ds[j], held.k(j, h, d), dq.back());
+            float& to = dk[(j * kKvHeads + h / kGroup) * w.dim + d];
+            to = std::fma(ds[j], q_row[d], to);
           }
-          out.insert(out.end(), row.out.begin(), row.out.end());
-          tops.push_back(row.top);
-          sums.push_back(row.sum);
         }
-      const std::vector<uint8_t* const*> row_pages(n, held.pointers.data());
-      const int32_t offsets[] = {0, static_cast<int32_t>(n)};
-      Floats got_q(dq.size()), got_k(dk.size()), got_v(dv.size());
-      ref_kernels().attention_backward(
-          exec, {held.layout, 0, kHeads, 1, offsets, row_pages.data(), kScoreScale, kScale, q.data(), out.data(), tops.data(),
-                 sums.data(), dout.data(), got_q.data(), got_k.data(), got_v.data()});
-      EXPECT_TRUE(same_bits(got_q, dq)) << describe(type, w) << " dq";
-      EXPECT_TRUE(same_bits(got_k, dk)) << describe(type, w) << " dk";
-      EXPECT_TRUE(same_bits(got_v, dv)) << describe(type, w) << " dv";
-    }
+        for (size_t d = 0; d < w.dim; ++d) {
+          dq.push_back(0.0f);
+          for (size_t j = 0; j <= i; ++j) dq.back() = std::fma(ds[j], held.k(j, h, d), dq.back());
+        }
+        out.insert(out.end(), row.out.begin(), row.out.end());
+        tops.push_back(row.top);
+        sums.push_back(row.sum);
+      }
+    const std::vector<uint8_t* const*> row_pages(n, held.pointers.data());
+    const int32_t offsets[] = {0, static_cast<int32_t>(n)};
+    Floats got_q(dq.size()), got_k(dk.size()), got_v(dv.size());
+    ref_kernels().attention_backward(
+        exec, {held.layout, 0, kHeads, 1, offsets, row_pages.data(), kScoreScale, kScale, q.data(), out.data(), tops.data(),
+               sums.data(), dout.data(), got_q.data(), got_k.data(), got_v.data()});
+    EXPECT_TRUE(same_bits(got_q, dq)) << describe(type, w) << " dq";
+    EXPECT_TRUE(same_bits(got_k, dk)) << describe(type, w) << " dk";
+    EXPECT_TRUE(same_bits(got_v, dv)) << describe(type, w) << " dv";
+  };
+  for (const DType type : kCaches)
+    for (const Widths& w : kWidths) check(w, type);
+  for (const DType type : {DType::I8, DType::I16})
+    for (const Widths& w : {Widths{16, 16, false}, Widths{8, 32, false}, Widths{22, 16, true}}) check(w, type);
 }
 
 }  // namespace
