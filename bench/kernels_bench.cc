@@ -114,7 +114,7 @@ struct Bench {
 // Rows at the last positions of one sequence.
 struct AttentionBench {
   const char* name;
-  KvLayout layout;  // one layer
+  KvLayout layout;  // as many layers as are passed over before the first one's turn comes again
   int q_heads;
   int64_t rows, positions;
 };
@@ -123,6 +123,7 @@ void bench_attention(const Bench& bench, const AttentionBench& a) {
   const KvLayout& layout = a.layout;
   const int64_t dim = layout.head_dim, v_dim = layout.v_dim(), heads = layout.kv_heads;
   const int64_t page_count = (a.positions + layout.page_size - 1) / layout.page_size;
+  const auto cache_bytes = static_cast<double>(page_count * layout.page_bytes());
   std::vector<uint8_t> memory(static_cast<size_t>(page_count * layout.page_bytes()) + 64);
   std::vector<uint8_t*> pages;
   for (int64_t p = 0; p < page_count; ++p) {
@@ -134,24 +135,67 @@ void bench_attention(const Bench& bench, const AttentionBench& a) {
   const std::vector<uint8_t* const*> row_pages(positions.size(), pages.data());
   {
     const auto k = normals(a.positions * heads * dim, 5), v = normals(a.positions * heads * v_dim, 6);
-    bench.table.kv_append(bench.pool, {layout, 0, a.positions, positions.data(), row_pages.data(), k.data(), v.data()});
+    for (int l = 0; l < layout.layers; ++l)
+      bench.table.kv_append(bench.pool, {layout, l, a.positions, positions.data(), row_pages.data(), k.data(), v.data()});
   }
   const auto q = normals(a.rows * a.q_heads * dim, 7);
   std::vector<float> out(static_cast<size_t>(a.rows * a.q_heads * v_dim));
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
   const auto attend = [&] {
-    bench.table.attention(bench.pool, {layout, 0, a.q_heads, a.rows, positions.data() + a.positions - a.rows, row_pages.data(),
-                                       scale, q.data(), out.data(), nullptr, nullptr});
+    for (int l = 0; l < layout.layers; ++l)
+      bench.table.attention(bench.pool, {layout, l, a.q_heads, a.rows, positions.data() + a.positions - a.rows, row_pages.data(),
+                                         scale, q.data(), out.data(), nullptr, nullptr});
   };
-  const double t = best_time(bench.options.seconds, attend, bench.now);
+  const double t = best_time(bench.options.seconds, attend, bench.now) / layout.layers;
   double products = 0;
   for (int64_t r = 0; r < a.rows; ++r)
     products += static_cast<double>((a.positions - r) * a.q_heads) * static_cast<double>(dim + v_dim);
-  const double gflops = 2e-9 * products / t;
-  fmt::print("{:<12} {:<5} {:>4} heads, {:>4} rows of {:>5}  {:>10.1f} us {:>8.1f} GFLOPS {:>6.1f} % of FMA, cache {:.1f} MB\n",
-             a.name, dtype_name(layout.type), a.q_heads, a.rows, a.positions, t * 1e6, gflops,
-             100e9 * gflops / bench.peaks.fp32, 1e-6 * static_cast<double>(page_count * layout.page_bytes()));
+  const double flops = 2 * products / t, bytes = cache_bytes / layout.layers / t;
+  fmt::print(
+      "{:<12} {:<5} {:>4} heads, {:>4} rows of {:>5}  {:>10.1f} us {:>8.1f} GFLOPS {:>6.1f} % of FMA {:>6.1f} % of reads\n",
+      a.name, dtype_name(layout.type), a.q_heads, a.rows, a.positions, t * 1e6, 1e-9 * flops, 100 * flops / bench.peaks.fp32,
+      100 * bytes / bench.peaks.read);
   std::fflush(stdout);
+}
+
+// The cost of storing rows, rotation and all.
+void bench_append(const Bench& bench, const KvLayout& layout) {
+  constexpr int64_t kRows = 512;
+  std::vector<uint8_t> memory(static_cast<size_t>(kRows / layout.page_size * layout.page_bytes()));
+  std::vector<uint8_t*> pages;
+  std::vector<int32_t> positions;
+  for (int64_t p = 0; p < kRows; ++p) {
+    positions.push_back(static_cast<int32_t>(p));
+    if (p % layout.page_size == 0) pages.push_back(memory.data() + p / layout.page_size * layout.page_bytes());
+  }
+  const std::vector<uint8_t* const*> row_pages(positions.size(), pages.data());
+  const auto k = normals(kRows * layout.kv_heads * layout.head_dim, 5),
+             v = normals(kRows * layout.kv_heads * layout.v_dim(), 6);
+  const double t = best_time(bench.options.seconds, [&] {
+    bench.table.kv_append(bench.pool, {layout, 0, kRows, positions.data(), row_pages.data(), k.data(), v.data()});
+  });
+  fmt::print("{:<12} {:<5} {:>4} KV heads {:>20.3f} us a row\n", layout.latent ? "MLA append" : "GQA append",
+             dtype_name(layout.type), layout.kv_heads, t * 1e6 / kRows);
+}
+
+void bench_attention_as(Bench& bench, DType type) {
+  const auto grouped = [&](int layers) { return KvLayout{type, layers, 2, 128, 64}; };            // Qwen2-1.5B has 2 of 128
+  const auto latent = [&](int layers) { return KvLayout{type, layers, 1, 576, 64, 512, true}; };  // DeepSeek-V2, V3
+  bench.measure_peaks();
+  fmt::print("# now: {:.1f} GFLOPS of FMA, {:.1f} GB/s of reads\n", 1e-9 * bench.peaks.fp32, 1e-9 * bench.peaks.read);
+  bench_append(bench, grouped(1));
+  bench_append(bench, latent(1));
+  for (const auto& a : {AttentionBench{"GQA decode", grouped(30), 2, 1, 8192},
+                        {"GQA decode", grouped(30), 8, 1, 8192},
+                        {"GQA decode", grouped(30), 12, 1, 8192},
+                        {"GQA decode", grouped(30), 16, 1, 8192},
+                        {"GQA prefill", grouped(1), 12, 128, 512},
+                        {"GQA prefill", grouped(1), 12, 128, 8192},
+                        {"MLA decode", latent(8), 16, 1, 4096},
+                        {"MLA decode", latent(1), 128, 1, 4096},
+                        {"MLA prefill", latent(1), 16, 64, 4096},
+                        {"MLA prefill", latent(1), 128, 8, 4096}})
+    bench_attention(bench, a);
 }
 
 int run(const Options& options) {
@@ -177,24 +221,15 @@ int run(const Options& options) {
   };
   int n, k, rows;
   const bool one = std::sscanf(options.one_shape.c_str(), "%dx%dx%d", &n, &k, &rows) == 3;
+  for (const DType type : {DType::F32, DType::F16, DType::BF16, DType::I16, DType::I8})
+    if (bench.wants("attention") && !one && (options.type.empty() || options.type == dtype_name(type)))
+      bench_attention_as(bench, type);
+  if (options.only == "attention") return 0;
   for (int t = 0; t <= static_cast<int>(DType::BOOL); ++t) {
     const auto type = static_cast<DType>(t);
     const bool common = type == DType::F32 || type == DType::F16 || type == DType::BF16 || type == DType::Q8_0 ||
                         type == DType::Q4_K || type == DType::Q6_K;
     if (!is_computable(type) || (options.type.empty() ? !one && !common : options.type != dtype_name(type))) continue;
-    if (bench.wants("attention") && !one && (type == DType::F32 || type == DType::F16 || type == DType::BF16)) {
-      const KvLayout grouped{type, 1, 2, 128, 64}, latent{type, 1, 1, 576, 64, 512, true};  // Qwen2-1.5B; DeepSeek-V2, V3
-      bench.measure_peaks();
-      fmt::print("# now: {:.1f} GFLOPS of FMA, {:.1f} GB/s of reads\n", 1e-9 * bench.peaks.fp32, 1e-9 * bench.peaks.read);
-      for (const auto& a : {AttentionBench{"GQA decode", grouped, 12, 1, 4096},
-                            {"GQA prefill", grouped, 12, 128, 4096},
-                            {"MLA decode", latent, 16, 1, 4096},
-                            {"MLA decode", latent, 128, 1, 4096},
-                            {"MLA prefill", latent, 16, 64, 4096},
-                            {"MLA prefill", latent, 128, 8, 4096}})
-        bench_attention(bench, a);
-    }
-    if (options.only == "attention") continue;
     if (one) {
       shape(type, n, k, {rows});
       continue;
