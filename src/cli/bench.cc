@@ -59,7 +59,7 @@ std::string bench_title(const BenchOptions& o, const LoadedModel& m, const Speed
                                 human_count(static_cast<double>(info.parameters)));
   if (info.experts > 0) out += fmt::format(", {} active", human_count(static_cast<double>(info.active_parameters)));
   out += fmt::format("; weights {}, {}; cache {}, context {}\n", info.weight_types,
-                     human_bytes(static_cast<double>(info.weight_bytes)), o.cache_type, speed.context);
+                     human_bytes(static_cast<double>(info.weight_bytes)), cache_type_name(speed.cache_type), speed.context);
   out += fmt::format("{}; kernels {}, {}\n", cpu_name().described(), m.kernels->name, counted(m.pool->threads(), "thread"));
   return out + fmt::format("{} of {} decoded tokens; random prompts, greedy answers, nothing reused\n\n",
                            counted(speed.repetitions, "repetition"), speed.decode_steps);
@@ -121,7 +121,7 @@ Status write_bench_json(const BenchOptions& o, const LoadedModel& m, const Speed
   j["active_parameters"] = info.active_parameters;
   j["weight_types"] = info.weight_types;
   j["weight_bytes"] = info.weight_bytes;
-  j["cache_type"] = o.cache_type;
+  j["cache_type"] = cache_type_name(speed.cache_type);
   j["context"] = speed.context;
   j["cpu"] = {{"name", cpu.name}, {"family", cpu.family}, {"model", cpu.model}};
   j["kernels"] = m.kernels->name;
@@ -176,7 +176,7 @@ Result<int> run_bench(const BenchOptions& o) {
   const int64_t limit = m->model->info().context_length;
   if (o.context > limit) return error("--ctx {} is more than the model's context of {}", o.context, limit);
   SpeedOptions speed;
-  speed.cache_type = cache_type_from(o.cache_type);
+  RAISON_ASSIGN(speed.cache_type, cache_type_for(*m->model, o.cache_type));
   speed.context = o.context > 0 ? o.context : limit;
   speed.repetitions = o.repetitions;
   speed.decode_steps = o.decode > 0 ? o.decode : std::clamp<int64_t>(speed.context / 2 / o.repetitions, 1, kDecodeSteps);
@@ -226,7 +226,7 @@ void add_bench(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{4}, int64_t{1} << 24))
       ->type_name("N");
   command->add_option("--json", o->json, "Write the figures to this file too")->type_name("F");
-  add_cache_type_option(command, &o->cache_type, "f16");
+  add_cache_type_option(command, &o->cache_type, "");
   add_weights_memory_option(command, &o->load.weights_memory);
   add_threads_option(command, &o->threads);
   command->footer(

@@ -36,6 +36,7 @@ CLI::Option* add_threads_option(CLI::App* command, int* threads);
 // Bytes, or with K, M, G or T; unset if not given.
 CLI::Option* add_weights_memory_option(CLI::App* command, std::optional<int64_t>* bytes);
 CLI::Option* add_cache_memory_option(CLI::App* command, std::optional<int64_t>* bytes);
+// fallback "": the model's default.
 CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const std::string& fallback);
 // A whole number from 0; CLI11 itself would take -1 for the largest of them.
 CLI::Option* add_seed_option(CLI::App* command, uint64_t* seed, const std::string& help);

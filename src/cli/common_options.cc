@@ -84,9 +84,12 @@ CLI::Option* add_cache_memory_option(CLI::App* command, std::optional<int64_t>* 
 
 CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const std::string& fallback) {
   *type = fallback;
+  const std::string by_model = "f16, or i16 for latent attention";
   return command
-      ->add_option("--cache-type", *type, fmt::format("Type of the KV cache: f32, f16 or bf16 (default: {})", fallback))
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->add_option(
+          "--cache-type", *type,
+          fmt::format("Type of the KV cache: f32, f16, bf16, i16 or i8 (default: {})", fallback.empty() ? by_model : fallback))
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "i16", "i8"}))
       ->type_name("TYPE");
 }
 

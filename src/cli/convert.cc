@@ -15,7 +15,7 @@ struct ConvertOptions {
 
 Result<int> run_convert(const ConvertOptions& options) {
   return run_conversion(options.threads, options.out, [&](Exec& exec, const Progress& progress) {
-    return convert_to_hf(options.in, options.out, cache_type_from(options.dtype), exec, progress);
+    return convert_to_hf(options.in, options.out, float_type_from(options.dtype), exec, progress);
   });
 }
 

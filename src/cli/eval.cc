@@ -105,7 +105,7 @@ Result<int> run_scaling(const EvalOptions& options, LoadedModel& m) {
   }
   o.problems = options.samples >= 0 ? options.samples : 256;
   o.sample_seed = options.seed;
-  o.cache_type = cache_type_from(options.cache_type);
+  RAISON_ASSIGN(o.cache_type, cache_type_for(*m.model, options.cache_type));
   o.progress = live_count();
   RAISON_ASSIGN(const ScalingReport report,
                 evaluate_scaling(*m.model, *m.text.tokenizer, *m.pool, *m.kernels, CountdownTask(), o));
@@ -129,7 +129,7 @@ Result<int> run_eval(const EvalOptions& options) {
   eval.sampled = options.samples >= 0 ? options.samples : 1024;
   eval.greedy = options.greedy >= 0 ? options.greedy : (eval.sampled + 1) / 2;
   eval.sample_seed = options.seed;
-  eval.cache_type = cache_type_from(options.cache_type);
+  RAISON_ASSIGN(eval.cache_type, cache_type_for(*m->model, options.cache_type));
   eval.progress = live_count();
   RAISON_ASSIGN(const CountdownReport report, evaluate_countdown(*m->model, *m->text.tokenizer, *m->pool, *m->kernels, eval));
   put(table(report));

@@ -257,7 +257,7 @@ class GenerateRun {
 
 // All that the samples depend on.
 Json settings_of(const GenerateOptions& o, const LoadedModel& m, const ResolvedSampling& s, const ThinkLimits& limits,
-                 const std::vector<PromptLine>& prompts) {
+                 const std::vector<PromptLine>& prompts, DType cache) {
   uint64_t hash = 0;
   for (const PromptLine& p : prompts) {
     for (const int32_t t : p.prompt.tokens) hash = hash_seed({hash, static_cast<uint64_t>(t)});
@@ -271,7 +271,7 @@ Json settings_of(const GenerateOptions& o, const LoadedModel& m, const ResolvedS
           {"max_tokens", s.max_tokens},
           {"stop", o.sampling.stop},
           {"thinking", {limits.budget, limits.minimum, limits.marks, limits.satisfied_by, limits.loop_guard}},
-          {"cache_type", o.cache_type},
+          {"cache_type", cache_type_name(cache)},
           {"context", o.context},
           {"text_only", o.text_only}};
 }
@@ -293,10 +293,11 @@ Result<int> run_generate(GenerateOptions o) {
   base.think = thinking.rules;
   RAISON_ASSIGN(base.think_limits, think_limits(m->text, thinking, o.thinking));
   RAISON_ASSIGN(auto prompts, read_prompts(o, m->text, thinking));
-  const Json settings = settings_of(o, *m, sampling, base.think_limits, prompts);
+  RAISON_ASSIGN(const DType cache, cache_type_for(*m->model, o.cache_type));
+  const Json settings = settings_of(o, *m, sampling, base.think_limits, prompts, cache);
   RAISON_ASSIGN(const auto file, SampleFile::open(o.out, settings, o.replace));
   EngineOptions engine_options;
-  engine_options.cache_type = cache_type_from(o.cache_type);
+  engine_options.cache_type = cache;
   engine_options.context = o.context;
   engine_options.max_sequences = static_cast<int>(o.together);
   engine_options.cache_bytes = o.cache_memory.value_or(0);
@@ -347,7 +348,7 @@ void add_generate(CLI::App& app, Action& action) {
   command->add_option("--ctx", options->context, "Positions a sequence may use (default: the model's)")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
       ->type_name("N");
-  add_cache_type_option(command, &options->cache_type, "f16");
+  add_cache_type_option(command, &options->cache_type, "");
   add_cache_memory_option(command, &options->cache_memory);
   add_weights_memory_option(command, &options->load.weights_memory);
   add_threads_option(command, &options->threads);

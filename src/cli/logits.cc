@@ -54,9 +54,9 @@ Result<int> run_logits(const LogitsOptions& options) {
   if (options.position_offset + static_cast<int64_t>(tokens.size()) - 1 > kFarthestPosition)
     return error("--position-offset {}: {} tokens from there go beyond position {}", options.position_offset, tokens.size(),
                  kFarthestPosition);
+  RAISON_ASSIGN(const DType cache, cache_type_for(*m->model, options.cache_type));
   RAISON_ASSIGN(const std::vector<float> logits,
-                compute_logits(*m->model, *m->pool, *m->kernels, cache_type_from(options.cache_type), tokens, options.chunk,
-                               options.position_offset));
+                compute_logits(*m->model, *m->pool, *m->kernels, cache, tokens, options.chunk, options.position_offset));
   if (!options.out.empty()) {
     const auto rows = static_cast<int64_t>(tokens.size());
     RAISON_RETURN_IF_ERROR(write_safetensors(

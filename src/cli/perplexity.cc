@@ -71,7 +71,7 @@ Result<int> run_perplexity(const PerplexityOptions& options) {
   const size_t first = bos ? 1 : 0, scored = tokens.size() - first;
   if (tokens.size() < 2) return error("{}: too short, at least two tokens are needed", options.file);
   const auto step = static_cast<size_t>(window - (bos ? 1 : 0));
-  const DType cache = cache_type_from(options.cache_type);
+  RAISON_ASSIGN(const DType cache, cache_type_for(*m->model, options.cache_type));
   put(fmt::format("{} tokens in windows of {}, each computed on its own{}; cache {}, kernels {}\n", scored, window,
                   bos ? ", a BOS before each" : ", its first token not scored", options.cache_type, m->kernels->name));
   Sum total;

@@ -56,7 +56,7 @@ Result<int> run_command(const Command& command) {
   const int64_t limit = m->model->info().context_length;
   if (options.context > limit) return error("--ctx {} is more than the model's context of {}", options.context, limit);
   EngineOptions engine_options;
-  engine_options.cache_type = cache_type_from(options.cache_type);
+  RAISON_ASSIGN(engine_options.cache_type, cache_type_for(*m->model, options.cache_type));
   engine_options.context = options.context;
   engine_options.cache_bytes = options.cache_memory.value_or(0);
   Engine engine(*m->model, *m->pool, *m->kernels, engine_options);
@@ -78,7 +78,7 @@ void add_run(CLI::App& app, Action& action) {
   command->add_option("--ctx", options->run.context, "Positions a conversation may use (default: the model's)")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
       ->type_name("N");
-  add_cache_type_option(command, &options->run.cache_type, "f16");
+  add_cache_type_option(command, &options->run.cache_type, "");
   add_cache_memory_option(command, &options->run.cache_memory);
   add_weights_memory_option(command, &options->run.load.weights_memory);
   add_threads_option(command, &options->run.threads);

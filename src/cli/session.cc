@@ -172,8 +172,21 @@ Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, i
   return loaded;
 }
 
-DType cache_type_from(const std::string& name) {
+DType float_type_from(const std::string& name) {
   return name == "f16" ? DType::F16 : name == "bf16" ? DType::BF16 : DType::F32;
+}
+
+Result<DType> cache_type_for(const Model& model, const std::string& name) {
+  if (name.empty()) return model.default_cache_type();
+  const DType type = name == "i8" ? DType::I8 : name == "i16" ? DType::I16 : float_type_from(name);
+  RAISON_RETURN_IF_ERROR(model.kv_layout(type, kAttentionSplit));
+  return type;
+}
+
+std::string cache_type_name(DType type) {
+  std::string name = dtype_name(type);
+  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  return name;
 }
 
 ThinkIds think_ids(const Tokenizer& tokenizer) { return {tokenizer.id_of("<think>"), tokenizer.id_of("</think>")}; }

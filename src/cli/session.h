@@ -48,7 +48,10 @@ Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, i
                                                   LoadOptions options = {});
 
 // "f32", "f16", "bf16" (checked when parsing the command line).
-DType cache_type_from(const std::string& name);
+DType float_type_from(const std::string& name);
+// These and "i16", "i8"; "" is the model's default. Error: the model can't use the type.
+Result<DType> cache_type_for(const Model& model, const std::string& name);
+std::string cache_type_name(DType type);  // "f16"
 
 // <think> and </think> by id; absent in models that do not think.
 struct ThinkIds {

@@ -44,6 +44,7 @@ struct Engine::Impl {
   Exec& exec;
   const KernelTable& kernels;
   EngineOptions options;
+  Result<KvLayout> layout;  // an error answers every request
   Scheduler scheduler;
   Arena arena;
   EngineStats counts;
@@ -56,7 +57,8 @@ struct Engine::Impl {
         exec(e),
         kernels(k),
         options(o),
-        scheduler(m.kv_layout(o.cache_type, o.page_size), o, most_pages(m.kv_layout(o.cache_type, o.page_size), o.cache_bytes)),
+        layout(m.kv_layout(o.cache_type, o.page_size)),
+        scheduler(layout.ok() ? *layout : KvLayout{}, o, layout.ok() ? most_pages(*layout, o.cache_bytes) : 1),
         weights_version(m.parameters().version),
         context(o.context > 0 ? o.context : m.info().context_length) {}
 
@@ -79,6 +81,7 @@ struct Engine::Impl {
       return error(
           "the prompt has {} tokens, the context holds {} with at least one to answer; shorten it or raise the context", length,
           context);
+    RAISON_RETURN_IF_ERROR(layout);
     RAISON_RETURN_IF_ERROR(scheduler.check(r, limit_of(r)));
     if (r.adapter != -1) return error("adapter {} is not loaded", r.adapter);
     RAISON_RETURN_IF_ERROR(r.sampling.validate());
@@ -315,7 +318,8 @@ Result<Generation> generate(Engine& engine, Request request) {
 
 Result<std::vector<float>> compute_logits(Model& model, Exec& exec, const KernelTable& kernels, DType cache_type,
                                           const std::vector<int32_t>& tokens, int64_t chunk, int64_t rope_offset) {
-  KvCache cache(model.kv_layout(cache_type, 64));
+  RAISON_ASSIGN(const KvLayout layout, model.kv_layout(cache_type, 64));
+  KvCache cache(layout);
   KvCache::Sequence pages = cache.sequence();
   const auto total = static_cast<int64_t>(tokens.size());
   RAISON_RETURN_IF_ERROR(pages.reserve(total));

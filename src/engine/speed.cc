@@ -102,7 +102,8 @@ Result<bool> SpeedMeter::prefill(const SpeedTest& test, SpeedRow* row) {
   const int64_t chunk = engine_options(test).prefill_chunk;
   row->tokens = test.prompt;
   row->steps = (test.prompt + chunk - 1) / chunk;
-  const StepCounter counter(model_, model_.kv_layout(options_.cache_type, EngineOptions().page_size));
+  RAISON_ASSIGN(const KvLayout layout, model_.kv_layout(options_.cache_type, EngineOptions().page_size));
+  const StepCounter counter(model_, layout);
   for (int64_t at = 0; at < test.prompt; at += chunk) {
     const int64_t rows = std::min(chunk, test.prompt - at);
     row->cost += counter.count({1, rows, at, at + rows == test.prompt});
@@ -152,7 +153,8 @@ Result<bool> SpeedMeter::decode(const SpeedTest& test, SpeedRow* row) {
   }
   if (r.engine.stats().generated_tokens != test.sequences * (1 + kWarmSteps + options_.repetitions * row->steps))
     return error("{}: not every step decoded a token of every sequence", name_of(test));
-  const StepCounter counter(model_, model_.kv_layout(options_.cache_type, EngineOptions().page_size));
+  RAISON_ASSIGN(const KvLayout layout, model_.kv_layout(options_.cache_type, EngineOptions().page_size));
+  const StepCounter counter(model_, layout);
   for (int64_t s = 0; s < row->steps * options_.repetitions; ++s)
     row->cost += counter.count({test.sequences, 1, prompt + kWarmSteps + s, true});
   row->cost = row->cost * (1.0 / options_.repetitions);

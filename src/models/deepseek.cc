@@ -11,7 +11,7 @@ class DeepseekDecoder final : public Decoder {
  public:
   explicit DeepseekDecoder(const DeepseekConfig& c) : Decoder(deepseek_info(c), c.rope), c_(c) {}
 
-  KvLayout kv_layout(DType type, int page_size) const override {
+  Result<KvLayout> kv_layout(DType type, int page_size) const override {
     KvLayout k;
     k.type = type;
     k.layers = static_cast<int>(c_.layers);
@@ -20,7 +20,7 @@ class DeepseekDecoder final : public Decoder {
     k.page_size = page_size;
     k.value_dim = static_cast<int>(c_.kv_rank);
     k.latent = true;
-    return k;
+    return checked(k);
   }
 
   Status expressible_in_hf() const override { return {}; }

@@ -12,8 +12,9 @@ class GqaDecoder final : public Decoder {
  public:
   explicit GqaDecoder(const GqaConfig& c) : Decoder(gqa_info(c), c.rope), c_(c) {}
 
-  KvLayout kv_layout(DType type, int page_size) const override {
-    return {type, static_cast<int>(c_.layers), static_cast<int>(c_.kv_heads), static_cast<int>(c_.head_dim), page_size};
+  Result<KvLayout> kv_layout(DType type, int page_size) const override {
+    return checked(
+        {type, static_cast<int>(c_.layers), static_cast<int>(c_.kv_heads), static_cast<int>(c_.head_dim), page_size});
   }
 
   Status expressible_in_hf() const override {

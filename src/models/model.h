@@ -52,7 +52,9 @@ class Model {
   virtual ParameterStore& parameters() = 0;
   const ParameterStore& parameters() const { return const_cast<Model*>(this)->parameters(); }
   // Layout of a cache for this model. Error: a type or page size that the model can't use.
-  virtual KvLayout kv_layout(DType type, int page_size) const = 0;
+  virtual Result<KvLayout> kv_layout(DType type, int page_size) const = 0;
+  // What serves answers best where the user says nothing: i16 for latent attention whose width allows it, else f16.
+  DType default_cache_type() const;
   // Final hidden states (after the last norm) of batch.output_rows: [R, hidden]. Appends to the batch's pages. With a tape,
   // `batch` must outlive the backward. Throws std::bad_alloc only.
   virtual Tensor forward(Context& ctx, const ForwardBatch& batch) = 0;

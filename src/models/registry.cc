@@ -84,6 +84,11 @@ Result<ModelInfo> describe_model(const ModelFiles& files) {
   return a->describe(files);
 }
 
+DType Model::default_cache_type() const {
+  const auto layout = kv_layout(DType::I16, 64);
+  return layout.ok() && layout->latent ? DType::I16 : DType::F16;
+}
+
 Status check_batch(const Model& model, const ForwardBatch& b) {
   const ModelInfo& info = model.info();
   const auto rows = static_cast<size_t>(b.rows());
@@ -103,7 +108,7 @@ Status check_batch(const Model& model, const ForwardBatch& b) {
     if (b.output_rows[i] < 0 || b.output_rows[i] >= static_cast<int32_t>(rows) ||
         (i > 0 && b.output_rows[i] <= b.output_rows[i - 1]))
       return error("batch: output rows must ascend and lie within the {} tokens", rows);
-  const KvLayout want = model.kv_layout(b.kv.type, b.kv.page_size);
+  RAISON_ASSIGN(const KvLayout want, model.kv_layout(b.kv.type, b.kv.page_size));
   if (want.layers != b.kv.layers || want.kv_heads != b.kv.kv_heads || want.head_dim != b.kv.head_dim ||
       want.v_dim() != b.kv.v_dim() || want.latent != b.kv.latent)
     return error("batch: the cache's layout is another model's");

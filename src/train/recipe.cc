@@ -21,6 +21,13 @@ std::optional<DType> float_type(const std::string& name) {
 
 const char* float_type_name(DType type) { return type == DType::F16 ? "f16" : type == DType::BF16 ? "bf16" : "f32"; }
 
+DType cache_type_of(const std::string& name) {
+  return name == "i8" ? DType::I8 : name == "i16" ? DType::I16 : *float_type(name);
+}
+const char* cache_type_name(DType type) {
+  return type == DType::I8 ? "i8" : type == DType::I16 ? "i16" : float_type_name(type);
+}
+
 // Reads the sections one by one into a Recipe; the first error wins.
 class RecipeReader {
  public:
@@ -66,8 +73,8 @@ class RecipeReader {
     s.integer("steps", &r_.steps, 1, kMany);
     s.string("out", &r_.out);
     s.boolean("recompute", &r_.recompute);
-    s.one_of("cache_type", &cache, {"f32", "f16", "bf16"});
-    r_.cache_type = *float_type(cache);
+    s.one_of("cache_type", &cache, {"f32", "f16", "bf16", "i16", "i8"});
+    r_.cache_type = cache_type_of(cache);
     if (r_.out.empty()) r_.out = "runs/" + std::filesystem::path(where_).stem().string();
   }
 
@@ -217,7 +224,7 @@ nlohmann::ordered_json recipe_json(const Recipe& r) {
   j["steps"] = r.steps;
   j["out"] = r.out;
   j["recompute"] = r.recompute;
-  j["cache_type"] = float_type_name(r.cache_type);
+  j["cache_type"] = cache_type_name(r.cache_type);
   j["model.path"] = r.model.path;
   j["model.config"] = nlohmann::ordered_json::parse(r.model.config.dump());
   j["model.init.std"] = r.model.init.std;

@@ -26,8 +26,8 @@ struct MicroBatchRunner::Packed {
   std::vector<float> weights;    // [R]
 };
 
-MicroBatchRunner::MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, DType cache_type, bool recompute)
-    : model_(model), exec_(exec), kernels_(kernels), recompute_(recompute), cache_(model.kv_layout(cache_type, 64)) {}
+MicroBatchRunner::MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, const KvLayout& layout, bool recompute)
+    : model_(model), exec_(exec), kernels_(kernels), recompute_(recompute), cache_(layout) {}
 
 // The last token of a sequence predicts nothing, and a token without weight costs no row of the head.
 Status MicroBatchRunner::pack(const MicroBatch& sequences, Packed* out) {

@@ -13,7 +13,7 @@ int64_t token_count(const MicroBatch& batch);
 // Runs micro-batches on one arena and one ephemeral KV cache, which stay for the next.
 class MicroBatchRunner {
  public:
-  MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, DType cache_type, bool recompute);
+  MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, const KvLayout& layout, bool recompute);
   // Returns sum(w * -logprob), in double, in packed order. With `gradients`: adds the gradient of that sum divided by
   // `divisor` (the weight of the whole step) as one micro-batch. Error: tokens the model does not have, out of memory.
   Result<double> run(const MicroBatch& batch, GradientStore* gradients, double divisor);

@@ -125,7 +125,8 @@ Status TrainSession::Impl::prepare(Resume resume) {
   for (const std::string& n : notices) notice(n);
   optimizer = std::make_unique<AdamW>(setup.model->parameters(), adamw_options(recipe.optimizer));
   gradients = std::make_unique<GradientStore>(setup.model->parameters());
-  runner = std::make_unique<MicroBatchRunner>(*setup.model, exec, kernels, recipe.cache_type, recipe.recompute);
+  RAISON_ASSIGN(const KvLayout layout, setup.model->kv_layout(recipe.cache_type, 64));
+  runner = std::make_unique<MicroBatchRunner>(*setup.model, exec, kernels, layout, recipe.recompute);
   pack_validation();
   RAISON_RETURN_IF_ERROR(make_folders());
   uint64_t metrics_bytes = 0;

@@ -48,6 +48,27 @@ TEST_F(Run, ForcedInstructionSetIsTheOneUsed) {
   EXPECT_NE(bad.err.find("mmx"), std::string::npos) << bad.err;
 }
 
+// The types are told apart by their logits; f16 is what `run` takes by itself here.
+TEST_F(Run, EveryCacheType) {
+  const std::vector<std::string> run = {"run", stories(),      "--raw", "-p",     "Lily", "--temp",
+                                        "1",   "--max-tokens", "30",    "--seed", "6"};
+  const std::string by_default = raison(run).out;
+  std::vector<std::string> tables;
+  for (const char* type : {"f32", "f16", "bf16", "i16", "i8"}) {
+    auto args = run;
+    args.insert(args.end(), {"--cache-type", type});
+    const RunResult reply = raison(args),
+                    logits = raison({"logits", stories(), "--tokens", "1,403,407,261", "--cache-type", type});
+    EXPECT_EQ(reply.code, 0) << reply.err;
+    EXPECT_GT(reply.out.size(), 20u) << type;
+    EXPECT_TRUE(std::string(type) != "f16" || reply.out == by_default);
+    EXPECT_EQ(logits.code, 0) << logits.err;
+    tables.push_back(logits.out);
+  }
+  EXPECT_NE(tables[3], tables[4]);
+  EXPECT_NE(tables[0], tables[4]);
+}
+
 TEST_F(Run, SeedDecidesTheReply) {
   const std::vector<std::string> base = {"run", stories(), "--raw", "-p", "Lily", "--temp", "1", "--max-tokens", "30"};
   auto with = [&](const std::string& seed) {

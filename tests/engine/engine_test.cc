@@ -72,7 +72,7 @@ TEST_F(EngineTest, LogprobsEqualTheTrainersToTheBit) {
     ASSERT_TRUE(got.ok()) << got.message();
     std::vector<int32_t> all = r.prompt;
     all.insert(all.end(), got->tokens.begin(), got->tokens.end());
-    KvCache cache(model_->kv_layout(DType::F16, 32));
+    KvCache cache(*model_->kv_layout(DType::F16, 32));
     const TrainBatch batch = make_train_batch(cache, {all}, {static_cast<int64_t>(r.prompt.size())});
     GradientStore gradients(model_->parameters());
     Tape tape(gradients);
@@ -87,7 +87,7 @@ TEST_F(EngineTest, LogprobsEqualTheTrainersToTheBit) {
 
 // Pages laid out for another width of values, or as a latent cache, hold something else than this model would read.
 TEST_F(EngineTest, BatchesWithAnotherLayoutAreRefused) {
-  KvCache cache(model_->kv_layout(DType::F16, 32));
+  KvCache cache(*model_->kv_layout(DType::F16, 32));
   TrainBatch batch = make_train_batch(cache, {random_tokens(9, 61, 1)}, {3});
   EXPECT_TRUE(check_batch(*model_, batch.batch).ok());
   const KvLayout right = batch.batch.kv;

@@ -22,7 +22,7 @@ class SchedulingTest : public ::testing::Test {
     kernels_ = *kernels;
   }
   std::unique_ptr<Engine> engine(const EngineOptions& o) { return std::make_unique<Engine>(*model_, pool_, *kernels_, o); }
-  int64_t page_bytes(int page_size = 16) { return model_->kv_layout(DType::F16, page_size).page_bytes(); }
+  int64_t page_bytes(int page_size = 16) { return model_->kv_layout(DType::F16, page_size)->page_bytes(); }
   EngineOptions small(int64_t pages) {
     EngineOptions o;
     o.page_size = 16;

@@ -157,7 +157,7 @@ TEST_F(ModelGolden, LossAndEveryGradient) {
     auto model = g.load(true);
     ASSERT_TRUE(model);
     const Sft sft = sft_of(g);
-    KvCache cache(model->kv_layout(DType::F32, 64));
+    KvCache cache(*model->kv_layout(DType::F32, 64));
     const TrainBatch batch = make_train_batch(cache, sft.sequences, sft.first_target);
     for (bool recompute : {false, true}) {
       GradientStore gradients(model->parameters());
@@ -205,7 +205,7 @@ TEST_F(ModelGolden, FiveAdamWSteps) {
     const Sft sft = sft_of(g);
     const auto losses = spec.at("losses").get<std::vector<double>>();
     const auto norms = spec.at("grad_norms_before_clip").get<std::vector<double>>();
-    KvCache cache(model->kv_layout(DType::F32, 64));
+    KvCache cache(*model->kv_layout(DType::F32, 64));
     const TrainBatch batch = make_train_batch(cache, sft.sequences, sft.first_target);
     for (size_t k = 0; k < losses.size(); ++k) {
       GradientStore gradients(model->parameters());

@@ -75,11 +75,49 @@ TEST_P(ArchitectureInvariance, Logits) {
     ASSERT_TRUE(same_bits(first, logits_by(**model, cache, some, way), vocab)) << a.name << " " << describe(way);
 }
 
+// Caches of integers, both types for every architecture whose heads they can hold.
+TEST_P(ArchitectureInvariance, LogitsOfIntegerCaches) {
+  const TinyArchitecture a = architecture();
+  auto model = tiny_model(a.config, 48);
+  ASSERT_TRUE(model);
+  const int64_t vocab = model->info().vocab;
+  const auto tokens = random_tokens(kPastASplit, vocab, 49);
+  const std::vector<int32_t> some(tokens.begin(), tokens.begin() + 20);
+  const auto exact = logits_by(*model, DType::F32, tokens, way_of(best_table(), 2, 0, 0, 64));
+  const bool latent = a.config.contains("kv_lora_rank"), usable = a.name != "qwen3";  // whose heads are 24 wide
+  EXPECT_EQ(model->default_cache_type(), latent ? DType::I16 : DType::F16);
+  for (const DType cache : {DType::I16, DType::I8}) {
+    const auto layout = model->kv_layout(cache, 64);
+    ASSERT_EQ(layout.ok(), usable) << a.name;
+    if (!usable) {
+      EXPECT_NE(layout.message().find("f32, f16 or bf16"), std::string::npos) << layout.message();
+      EXPECT_EQ(layout.message().find('\n'), std::string::npos) << layout.message();
+      continue;
+    }
+    const auto want = logits_by(*model, cache, tokens, plain_way());
+    std::vector<Way> several = {way_of(best_table(), 3, 7, 1, 16), way_of(best_table(), 2, 64, 4, 256),
+                                taped(best_table(), 1, 2, true)};
+    for (const Way& way : several)
+      ASSERT_TRUE(same_bits(want, logits_by(*model, cache, tokens, way), vocab)) << a.name << " " << describe(way);
+    const std::vector<float> first(want.begin(), want.begin() + 20 * vocab);
+    std::vector<Way> slow = {way_of(best_table(), 2, 1, 1, 32)};
+    if (simde_stand_in()) slow.push_back(way_of(simde_stand_in(), 2, 6, 2, 16));
+    for (const Way& way : slow)
+      ASSERT_TRUE(same_bits(first, logits_by(*model, cache, some, way), vocab)) << a.name << " " << describe(way);
+    // By the median: a router that chooses another expert makes single tokens differ by much.
+    std::vector<double> apart;
+    for (size_t i = 0; i < want.size(); ++i) apart.push_back(std::fabs(double{want[i]} - double{exact[i]}));
+    std::nth_element(apart.begin(), apart.begin() + static_cast<std::ptrdiff_t>(apart.size() / 2), apart.end());
+    EXPECT_LT(apart[apart.size() / 2], cache == DType::I16 ? 2e-3 : 5e-2) << a.name << " " << dtype_name(cache);
+    EXPECT_GT(apart[apart.size() / 2], 0) << a.name;
+  }
+}
+
 // All gradients that there are, one after the other; parameters that no token met have none.
 std::vector<float> gradients_of(Model& model, DType cache_type, const KernelTable& kernels, int threads, bool recompute,
                                 int page_size, const std::vector<int64_t>& lengths) {
   ThreadPool pool(threads);
-  KvCache cache(model.kv_layout(cache_type, page_size));
+  KvCache cache(*model.kv_layout(cache_type, page_size));
   std::vector<std::vector<int32_t>> sequences;
   std::vector<int64_t> first_target;
   for (const int64_t n : lengths) {

@@ -15,7 +15,7 @@ constexpr int64_t kLongest = 290;
 std::vector<float> all_gradients(Model& model, DType cache_type, const KernelTable& kernels, int threads, bool recompute,
                                  int page_size) {
   ThreadPool pool(threads);
-  KvCache cache(model.kv_layout(cache_type, page_size));
+  KvCache cache(*model.kv_layout(cache_type, page_size));
   std::vector<std::vector<int32_t>> sequences;
   std::vector<int64_t> first_target;
   for (int64_t n : std::vector<int64_t>{3, 40, 17, 1, kLongest}) {
@@ -59,7 +59,8 @@ TEST_P(GradientInvariance, OverIsaThreadsRecomputationAndPages) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Caches, GradientInvariance, ::testing::Values(DType::F32, DType::F16, DType::BF16),
+INSTANTIATE_TEST_SUITE_P(Caches, GradientInvariance,
+                         ::testing::Values(DType::F32, DType::F16, DType::BF16, DType::I16, DType::I8),
                          [](const auto& suite) { return std::string(dtype_name(suite.param)); });
 
 // A quantised base is frozen, but gradients pass through it: the hidden states' gradient must not depend on ISA or threads.

@@ -35,7 +35,7 @@ TEST(Formats, EveryArchitectureAnswersAlikeFromHfAndGguf) {
         EXPECT_EQ((*gguf)->info().parameters, (*hf)->info().parameters) << a.name;
         EXPECT_EQ((*gguf)->info().active_parameters, (*hf)->info().active_parameters) << a.name;
         EXPECT_EQ((*gguf)->info().cache_values, (*hf)->info().cache_values) << a.name;
-        EXPECT_EQ((*gguf)->kv_layout(DType::F16, 64).page_bytes(), (*hf)->kv_layout(DType::F16, 64).page_bytes());
+        EXPECT_EQ((*gguf)->kv_layout(DType::F16, 64)->page_bytes(), (*hf)->kv_layout(DType::F16, 64)->page_bytes());
       }
     }
 }

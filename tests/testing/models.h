@@ -89,7 +89,7 @@ inline std::string describe(const Way& w) {
 inline std::vector<float> logits_by(Model& model, DType cache_type, const std::vector<int32_t>& tokens, const Way& way) {
   ThreadPool pool(way.threads);
   const int64_t vocab = model.info().vocab, total = static_cast<int64_t>(tokens.size());
-  KvCache cache(model.kv_layout(cache_type, way.page_size));
+  KvCache cache(*model.kv_layout(cache_type, way.page_size));
   struct Run {
     std::vector<int32_t> tokens;
     KvCache::Sequence pages;

@@ -114,10 +114,10 @@ TEST(TrainSession, SameBitsOverIsaThreadsAndRecomputation) {
 }
 
 // Biases, an output matrix of its own, and caches that round: other kernels, other parameters, the same promise.
-TEST(TrainSession, SameBitsForQwen2AndForHalfPrecisionCaches) {
+TEST(TrainSession, SameBitsForQwen2AndForCachesThatRound) {
   TempDir dir;
   int runs = 0;
-  for (const DType cache : {DType::F16, DType::BF16}) {
+  for (const DType cache : {DType::F16, DType::BF16, DType::I8}) {
     const auto recipe = [&](bool recompute) {
       Recipe r = tiny_recipe(dir, "run" + std::to_string(runs++), 20);
       r.model.config["model_type"] = "qwen2";
@@ -474,7 +474,7 @@ TEST(MicroBatches, TokensOutsideOfTheVocabularyAreRefused) {
   auto model = testing::tiny_model(testing::tiny_config("llama"), 5);
   ASSERT_TRUE(model);
   ThreadPool pool(1);
-  MicroBatchRunner runner(*model, pool, ref_kernels(), DType::F32, false);
+  MicroBatchRunner runner(*model, pool, ref_kernels(), *model->kv_layout(DType::F32, 64), false);
   TrainSequence s;
   s.tokens = {1, 2, 61};
   s.weights = {0, 1, 1};
@@ -553,7 +553,7 @@ TEST(MicroBatches, AccumulationEqualsOneBatch) {
   }
   const double weight = total_weight(whole);
   EXPECT_EQ(weight, 8 + 3 * 3 + 16 + 5 - 1 - 3 - 1 - 1);
-  MicroBatchRunner runner(*model, pool, ref_kernels(), DType::F32, false);
+  MicroBatchRunner runner(*model, pool, ref_kernels(), *model->kv_layout(DType::F32, 64), false);
   GradientStore one(model->parameters()), many(model->parameters());
   auto loss = runner.run(whole, &one, weight);
   ASSERT_TRUE(loss.ok()) << loss.message();
