@@ -53,10 +53,10 @@ std::string bench_line(const SpeedRow& r) {
                      bound_name(r.bound.kind), share);
 }
 
-std::string bench_title(const BenchOptions& o, const LoadedModel& m, const SpeedOptions& speed) {
+std::string bench_title(const LoadedModel& m, const SpeedOptions& speed) {
   const ModelInfo& info = m.model->info();
-  std::string out = fmt::format("{}: {}, {} parameters", m.files.path, info.architecture,
-                                human_count(static_cast<double>(info.parameters)));
+  std::string out =
+      fmt::format("{}: {}, {} parameters", m.files.path, info.architecture, human_count(static_cast<double>(info.parameters)));
   if (info.experts > 0) out += fmt::format(", {} active", human_count(static_cast<double>(info.active_parameters)));
   out += fmt::format("; weights {}, {}; cache {}, context {}\n", info.weight_types,
                      human_bytes(static_cast<double>(info.weight_bytes)), cache_type_name(speed.cache_type), speed.context);
@@ -67,8 +67,10 @@ std::string bench_title(const BenchOptions& o, const LoadedModel& m, const Speed
 
 std::string bench_notes(const std::vector<SpeedRow>& rows, const ModelInfo& info) {
   std::string out =
-      "\nMedians. spread: slowest less fastest repetition. reached: the share of the shortest time that reading weights and cache\n"
-      "once (read), or the products (fp32, int8), would take at the peaks after \"of\", measured beside each row on its threads.\n";
+      "\nMedians. spread: slowest less fastest repetition. reached: the share of the shortest time that reading weights and "
+      "cache\n"
+      "once (read), or the products (fp32, int8), would take at the peaks after \"of\", measured beside each row on its "
+      "threads.\n";
   if (std::any_of(rows.begin(), rows.end(), [](const SpeedRow& r) { return r.cost.estimated; }))
     out += "~: which experts a batch meets is estimated, as if each token drew its own by lot.\n";
   if (const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE); cache > 0 && info.weight_bytes < cache)
@@ -109,8 +111,8 @@ nlohmann::ordered_json bench_row_json(const SpeedRow& r) {
   return j;
 }
 
-Status write_bench_json(const BenchOptions& o, const LoadedModel& m, const SpeedOptions& speed, const std::vector<SpeedRow>& rows,
-                        bool stopped) {
+Status write_bench_json(const BenchOptions& o, const LoadedModel& m, const SpeedOptions& speed,
+                        const std::vector<SpeedRow>& rows, bool stopped) {
   if (o.json.empty()) return {};
   const ModelInfo& info = m.model->info();
   const CpuName cpu = cpu_name();
@@ -185,7 +187,7 @@ Result<int> run_bench(const BenchOptions& o) {
   SpeedMeter meter(*m->model, *m->pool, *m->kernels, peaks, speed);
   RAISON_ASSIGN(const std::vector<SpeedTest> plan, bench_plan(o, meter, speed.context));
   catch_interrupts();
-  put(bench_title(o, *m, speed) + bench_head());
+  put(bench_title(*m, speed) + bench_head());
   std::vector<SpeedRow> rows;
   std::optional<Error> failed;
   for (const SpeedTest& test : plan) {

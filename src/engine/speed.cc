@@ -7,8 +7,8 @@
 namespace raison {
 namespace {
 
-constexpr int kWarmSteps = 2;             // decoded before the clock starts: the peaks have emptied the caches
-constexpr int64_t kWarmPrompt = 32;       // tokens, where every token meets every weight
+constexpr int kWarmSteps = 2;               // decoded before the clock starts: the peaks have emptied the caches
+constexpr int64_t kWarmPrompt = 32;         // tokens, where every token meets every weight
 constexpr uint64_t kPromptSeed = 20250120;  // any
 
 double median(std::vector<double> values) {
@@ -108,14 +108,16 @@ Result<bool> SpeedMeter::prefill(const SpeedTest& test, SpeedRow* row) {
     const int64_t rows = std::min(chunk, test.prompt - at);
     row->cost += counter.count({1, rows, at, at + rows == test.prompt});
   }
-  for (int i = -1; i < options_.repetitions; ++i) {  // -1: warming up. Experts are packed when they are first met, so by all tokens.
+  for (int i = -1; i < options_.repetitions;
+       ++i) {  // -1: warming up. Experts are packed when they are first met, so by all tokens.
     const bool all = i >= 0 || model_.info().experts > 0;
     RAISON_RETURN_IF_ERROR(submit(r, all ? test.prompt : std::min(test.prompt, kWarmPrompt), 1, 1));
     if (i == 0) take_peaks(row);
     double seconds = 0;
     for (int64_t done = 0; !r.engine.idle(); done += chunk) {
-      const std::string what = fmt::format("{}: {}{} done", name_of(test),
-                                           i < 0 ? std::string("warming up, ") : fmt::format("{} of {}, ", i + 1, options_.repetitions), done);
+      const std::string what =
+          fmt::format("{}: {}{} done", name_of(test),
+                      i < 0 ? std::string("warming up, ") : fmt::format("{} of {}, ", i + 1, options_.repetitions), done);
       RAISON_ASSIGN(const bool more, step(r, what, &seconds));
       if (!more) return false;
     }

@@ -38,7 +38,7 @@ struct SpeedRow {
   double median_seconds() const;
   double tokens_per_second() const { return static_cast<double>(tokens) / median_seconds(); }
   double step_seconds() const { return median_seconds() / static_cast<double>(steps); }
-  double spread() const;  // (slowest - fastest) / median
+  double spread() const;                                             // (slowest - fastest) / median
   double share() const { return bound.seconds / median_seconds(); }  // of the bound that was reached; 0: no bound known
 };
 

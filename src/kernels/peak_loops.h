@@ -6,9 +6,10 @@ namespace raison {
 
 // `sink` [16]: what came out, so that no compiler leaves the work out.
 struct PeakLoops {
-  void (*products)(int64_t steps, float* sink);      // chains of fp32 FMAs (where there are none: of products and sums)
-  void (*byte_products)(int64_t steps, float* sink);  // chains of products of bytes, the way the kernels of block types multiply
-  int product_ops, byte_product_ops;                  // operations of a step, two a product
+  void (*products)(int64_t steps, float* sink);  // chains of fp32 FMAs (where there are none: of products and sums)
+  void (*byte_products)(int64_t steps,
+                        float* sink);  // chains of products of bytes, the way the kernels of block types multiply
+  int product_ops, byte_product_ops;   // operations of a step, two a product
   void (*read)(const uint8_t* p, int64_t bytes, float* sink);  // p at a multiple of 64, bytes a multiple of 256
 };
 

@@ -61,9 +61,7 @@ Peaks best_of(const Peaks& a, const Peaks& b) {
   return {std::max(a.fp32, b.fp32), std::max(a.int8, b.int8), std::max(a.read, b.read)};
 }
 
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 double best_time(double budget, const std::function<void()>& f, double (*now)()) {
   f();

@@ -21,7 +21,8 @@ TEST_F(BenchCommand, TableAndJsonHaveTheRows) {
         r.out, std::regex(std::string("\n") + row + R"( +[0-9.]+ +[0-9.]+ +[0-9.]+ % +[0-9.]+ of [0-9.]+ +[0-9.]+ of )")))
         << row << "\n"
         << r.out;
-  for (const char* fact : {"countdown-base: llama", "weights F32", "cache f16", "context 64", "kernels ", "2 threads", "family "})
+  for (const char* fact :
+       {"countdown-base: llama", "weights F32", "cache f16", "context 64", "kernels ", "2 threads", "family "})
     EXPECT_NE(r.out.find(fact), std::string::npos) << fact << "\n" << r.out;
   const auto j = nlohmann::json::parse(slurp(path("speed.json")), nullptr, false);
   ASSERT_TRUE(j.is_object());
@@ -46,8 +47,8 @@ TEST_F(BenchCommand, TableAndJsonHaveTheRows) {
 }
 
 TEST_F(BenchCommand, ExpertsOfABatchAreAnEstimate) {
-  const RunResult r = raison({"bench", golden_model("qwen3_moe"), "--prefill", "0", "--decode", "1", "--depths", "0", "--batches",
-                              "2", "--repetitions", "1", "--ctx", "16", "--json", path("speed.json")});
+  const RunResult r = raison({"bench", golden_model("qwen3_moe"), "--prefill", "0", "--decode", "1", "--depths", "0",
+                              "--batches", "2", "--repetitions", "1", "--ctx", "16", "--json", path("speed.json")});
   ASSERT_EQ(r.code, 0) << r.err;
   EXPECT_NE(r.out.find(" active"), std::string::npos) << r.out;
   EXPECT_NE(r.out.find("\n~: "), std::string::npos) << r.out;

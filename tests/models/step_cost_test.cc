@@ -81,7 +81,8 @@ TEST(StepCounter, BlockTypesAreProductsOfBytes) {
   const double down = 48 * 32, attention = 2 * 2 * 4 * (8 + 8);
   EXPECT_EQ(c.int8_ops, 2 * (2 * (kLayer - down) + kHead));
   EXPECT_EQ(c.fp32_ops, 2 * 2 * down + attention);
-  const double padding = (2 * (2 + 1 + 1 + 2 + 3 + 3) + 4) * 32;  // of each panel's scales: one block's, 32 bytes, in a line of 64
+  const double padding =
+      (2 * (2 + 1 + 1 + 2 + 3 + 3) + 4) * 32;  // of each panel's scales: one block's, 32 bytes, in a line of 64
   EXPECT_EQ(c.weight_bytes, (2 * (kLayer - down) + kHead) * 34 / 32 + padding + 4 * (2 * down + kNorms));
 }
 
@@ -95,7 +96,8 @@ TEST(StepCounter, ExpertsAreMetByShare) {
     if (p->name.find("mlp.experts.") != std::string::npos) all += static_cast<double>(p->matrix.bytes());
   ASSERT_GT(all, 0);
   const StepCounter counter(*m, layout);
-  const StepCost one = counter.count({1, 1, 0, true}), two = counter.count({2, 1, 0, true}), many = counter.count({1, 999, 0, true});
+  const StepCost one = counter.count({1, 1, 0, true}), two = counter.count({2, 1, 0, true}),
+                 many = counter.count({1, 999, 0, true});
   EXPECT_FALSE(one.estimated);
   EXPECT_TRUE(two.estimated && many.estimated);
   const double rest = one.weight_bytes - all / 3;

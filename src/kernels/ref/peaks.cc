@@ -28,9 +28,9 @@ void products(int64_t steps, float* sink) {
 void byte_products(int64_t steps, float* sink) {
   const __m128i x = _mm_set1_epi16(1), y = x;
 #define RAISON_DECLARE(a) __m128i a = y;
-#define RAISON_STEP(a)                                                                                               \
-  {                                                                                                                  \
-    __m128i p;                                                                                                       \
+#define RAISON_STEP(a)                                                                                        \
+  {                                                                                                           \
+    __m128i p;                                                                                                \
     __asm__ volatile("movdqa %2, %1\n\tpmaddwd %3, %1\n\tpaddd %1, %0" : "+x"(a), "=&x"(p) : "x"(x), "x"(y)); \
   }
 #define RAISON_SINK(a) _mm_storeu_si128(reinterpret_cast<__m128i*>(sink), a);
