@@ -26,7 +26,7 @@ bool os_saves(unsigned mask) {
 bool cpu_has_avx2() {
   return os_saves(0x6) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
-bool cpu_has_avx512() {
+[[maybe_unused]] bool cpu_has_avx512() {
   return os_saves(0xE6) && cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
@@ -43,7 +43,7 @@ const KernelTable* avx2_kernels() {
 }
 
 const KernelTable* avx512_kernels() {
-#if defined(__x86_64__) && !defined(RAISON_REF_ONLY)
+#if defined(__x86_64__) && !defined(RAISON_REF_ONLY) && !defined(RAISON_NO_AVX512)
   static const bool has = cpu_has_avx512();
   return has ? &isa::avx512_table : nullptr;
 #else
