@@ -67,6 +67,11 @@ class LlamaCpp:
         if at < 0:
             raise SystemExit("the types of the cache are not where this script looks for them: another version of llama.cpp")
         c.memmove(c.addressof(params) + at, struct.pack("<ii", 0, 0), 8)
+        # flash_attn_type stands behind three other enums at their -1: 0 is off. On, it rounds an F32 cache to F16 (README.md).
+        at = bytes(params.bytes).find(struct.pack("<iiii", -1, -1, -1, -1))
+        if at < 0:
+            raise SystemExit("flash_attn_type is not where this script looks for it: another version of llama.cpp")
+        c.memmove(c.addressof(params) + at + 12, struct.pack("<i", 0), 4)
         self.context = lib.llama_init_from_model(self.model, params)
         if not self.context:
             raise SystemExit(f"{path}: no context: {self.warnings[-3:]}")
