@@ -218,6 +218,56 @@ TEST(OpsGradients, LatentAttentionIsTheDerivativeOfSoftmaxAttention) {
   for (size_t i = 0; i < kd.size(); ++i) ASSERT_NEAR(tape.grad(k.slot)[i], derivative(kd[i]), 1e-4) << "dk " << i;
 }
 
+// Integer caches round straight through: gradients near those of an exact cache, of grouped and of latent attention.
+TEST(OpsGradients, AttentionOverIntegerCachesIsNearTheExactOne) {
+  const auto gradients_of = [](DType type, bool latent) {
+    const auto shape =
+        latent ? AttentionShape::multi_head_latent(0, 4, 32, 8, 0.2) : AttentionShape::grouped_query(0, 4, 2, 32);
+    const int kv_heads = latent ? 1 : 2, dim = latent ? 40 : 32;
+    ForwardBatch batch;
+    batch.tokens.resize(30);
+    batch.seq_offsets = {0, 23, 30};
+    for (int32_t r = 0; r < 30; ++r) batch.positions.push_back(r < 23 ? r : r - 23);
+    batch.kv = {type, 1, kv_heads, dim, 16, latent ? 32 : 0, latent};
+    std::vector<std::vector<uint8_t>> pages(3, std::vector<uint8_t>(static_cast<size_t>(batch.kv.page_bytes()), 0xFF));
+    uint8_t* pointers[] = {pages[0].data(), pages[1].data(), pages[2].data()};
+    batch.seq_pages = {pointers, pointers + 2};
+    const auto row_pages = batch.row_pages();
+    OpsFixture f;
+    Tensor q = f.input(30, 4 * dim, 31), k = f.input(30, kv_heads * dim, 32), v = latent ? Tensor{} : f.input(30, 64, 33);
+    GradientStore store(f.store);
+    Tape tape(store);
+    Context ctx{f.pool, f.kernels, f.arena, &tape};
+    tape.track(q);
+    tape.track(k);
+    if (!latent) tape.track(v);
+    const Tensor y = attention(ctx, shape, batch, row_pages, q, k, v);
+    std::vector<float> g = seed_for(y, 34);
+    tape.add_grad(ctx, y, g.data(), false);
+    tape.backward(ctx);
+    std::vector<std::vector<float>> out = {{tape.grad(q.slot), tape.grad(q.slot) + q.size()},
+                                           {tape.grad(k.slot), tape.grad(k.slot) + k.size()}};
+    if (!latent) out.emplace_back(tape.grad(v.slot), tape.grad(v.slot) + v.size());
+    return out;
+  };
+  for (const bool latent : {false, true}) {
+    const auto exact = gradients_of(DType::F32, latent);
+    for (const DType type : {DType::I16, DType::I8}) {
+      const auto got = gradients_of(type, latent);
+      for (size_t which = 0; which < exact.size(); ++which) {
+        double error = 0, size = 0;
+        for (size_t i = 0; i < exact[which].size(); ++i) {
+          const double want = exact[which][i], off = double{got[which][i]} - want;
+          error += off * off;
+          size += want * want;
+        }
+        EXPECT_LT(std::sqrt(error / size), type == DType::I16 ? 3e-3 : 5e-2) << dtype_name(type) << " dq, dk, dv: " << which;
+        EXPECT_GT(error, 0) << dtype_name(type) << " " << which;
+      }
+    }
+  }
+}
+
 TEST(OpsGradients, EmbeddingAddsUpRepeatedIdsInOrder) {
   constexpr int64_t kVocab = 37, kDim = 50;
   const std::vector<int32_t> ids = {5, 0, 36, 5, 5, 17, 0, 16, 5, 36, 15}, more = {5, 2, 36};
