@@ -143,8 +143,8 @@ void bench_attention(const Bench& bench, const AttentionBench& a) {
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
   const auto attend = [&] {
     for (int l = 0; l < layout.layers; ++l)
-      bench.table.attention(bench.pool, {layout, l, a.q_heads, a.rows, positions.data() + a.positions - a.rows, row_pages.data(),
-                                         scale, q.data(), out.data(), nullptr, nullptr});
+      bench.table.attention(bench.pool, {layout, l, a.q_heads, a.rows, positions.data() + a.positions - a.rows,
+                                         row_pages.data(), scale, q.data(), out.data(), nullptr, nullptr});
   };
   const double t = best_time(bench.options.seconds, attend, bench.now) / layout.layers;
   double products = 0;

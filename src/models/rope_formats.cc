@@ -130,9 +130,10 @@ double implied_magnitude(const RopeConfig& rope) { return rope.mscale_all_dim > 
 nlohmann::ordered_json rope_scaling_json(const RopeConfig& rope, const GgufKeys& keys, const char* type_key) {
   using Scaling = RopeConfig::Scaling;
   if (rope.scaling == Scaling::None) return nullptr;
-  nlohmann::ordered_json j = {
-      {type_key, rope.scaling == Scaling::Linear ? "linear" : rope.scaling == Scaling::Yarn ? "yarn" : "llama3"},
-      {"factor", rope.factor}};
+  nlohmann::ordered_json j = {{type_key, rope.scaling == Scaling::Linear ? "linear"
+                                         : rope.scaling == Scaling::Yarn ? "yarn"
+                                                                         : "llama3"},
+                              {"factor", rope.factor}};
   if (rope.scaling == Scaling::Linear) return j;
   if (rope.scaling == Scaling::Llama3) {
     j["low_freq_factor"] = rope.low_freq_factor;

@@ -14,7 +14,8 @@ Result<KvLayout> checked(const KvLayout& layout) {
     case DType::BF16: return layout;
     case DType::I8:
     case DType::I16: break;
-    default: return error("KV cache: type {} can't hold keys and values; take f32, f16, bf16, i16 or i8", dtype_name(layout.type));
+    default:
+      return error("KV cache: type {} can't hold keys and values; take f32, f16, bf16, i16 or i8", dtype_name(layout.type));
   }
   const char* name = layout.type == DType::I8 ? "i8" : "i16";
   for (const int width : {layout.key_codes(), layout.v_dim()})

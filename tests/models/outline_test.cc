@@ -36,8 +36,8 @@ TEST(Outline, NamesEveryTensorOfEitherFormat) {
         EXPECT_EQ(s.hf, of_gguf[i].hf);
         ASSERT_TRUE(c.tensors.count(s.hf)) << s.hf;
         EXPECT_EQ(c.tensors.at(s.hf).shape, s.shape) << s.hf;
-        for (const std::string& name :
-             s.is_latent() && split ? std::vector<std::string>{s.gguf_keys(), s.gguf_values()} : std::vector<std::string>{s.gguf}) {
+        for (const std::string& name : s.is_latent() && split ? std::vector<std::string>{s.gguf_keys(), s.gguf_values()}
+                                                              : std::vector<std::string>{s.gguf}) {
           EXPECT_TRUE(in_gguf.count(name)) << name;
           named.insert(name);
         }
@@ -99,7 +99,8 @@ TEST(GgufConfigs, DescribeTheSameModel) {
     way.threads = 2;
     const auto tokens = random_tokens(30, (*hf)->info().vocab, 6);
     const int64_t vocab = (*hf)->info().vocab;
-    EXPECT_TRUE(same_bits(logits_by(**hf, DType::F32, tokens, way), logits_by(**gguf, DType::F32, tokens, way), vocab)) << a.name;
+    EXPECT_TRUE(same_bits(logits_by(**hf, DType::F32, tokens, way), logits_by(**gguf, DType::F32, tokens, way), vocab))
+        << a.name;
     // And once more from the GGUF itself.
     const auto again = (*gguf)->gguf_config();
     ASSERT_TRUE(again.ok());
@@ -207,7 +208,8 @@ TEST(HfConfigs, Llama3sNumbersAreFoundAgainFromItsDivisors) {
     ASSERT_TRUE(hf.ok() && gguf.ok());
     EXPECT_TRUE((*gguf)->expressible_in_hf().ok());
     EXPECT_EQ(nlohmann::json((*gguf)->hf_config(DType::F32)["rope_scaling"]), config["rope_scaling"]);
-    const auto want = llama3_divisors(config), made = (*hf)->gguf_config()->rope_freqs, kept = (*gguf)->gguf_config()->rope_freqs;
+    const auto want = llama3_divisors(config), made = (*hf)->gguf_config()->rope_freqs,
+               kept = (*gguf)->gguf_config()->rope_freqs;
     ASSERT_EQ(made.size(), want.size());
     for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(made[i], want[i], 1e-6f * want[i]) << i;
     EXPECT_EQ(kept, want);

@@ -48,9 +48,7 @@ struct DotValues8 {
   RAISON_INLINE VI join(const VI (&sum)[1]) { return sum[0]; }
 };
 
-RAISON_INLINE __m256i narrow_16(VI codes) {
-  return _mm256_permute4x64_epi64(_mm256_packs_epi32(codes.lo, codes.hi), 0xD8);
-}
+RAISON_INLINE __m256i narrow_16(VI codes) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(codes.lo, codes.hi), 0xD8); }
 // Sixteen codes as the words that Dot16 takes, and as those that DotKeys8 (queries) and DotValues8 (weights) take: 32 bytes.
 RAISON_INLINE void pack_16(VI codes, uint8_t* to) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), narrow_16(codes)); }
 RAISON_INLINE void pack_query_8(VI codes, uint8_t* to) {

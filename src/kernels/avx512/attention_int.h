@@ -13,8 +13,8 @@ constexpr int int_columns(int /*rows*/) { return 2; }
 static __attribute__((noinline)) void mac_u8_s8(VI& sum, const VI& u, const VI& s) {
   const __m256i ones = _mm256_set1_epi16(1);
   const auto half = [&](__m256i a, __m256i b) {
-    const __m256i even = _mm256_mullo_epi16(_mm256_and_si256(a, _mm256_set1_epi16(0xFF)),
-                                            _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 8));
+    const __m256i even =
+        _mm256_mullo_epi16(_mm256_and_si256(a, _mm256_set1_epi16(0xFF)), _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 8));
     const __m256i odd = _mm256_mullo_epi16(_mm256_srli_epi16(a, 8), _mm256_srai_epi16(b, 8));
     return _mm256_add_epi32(_mm256_madd_epi16(even, ones), _mm256_madd_epi16(odd, ones));
   };

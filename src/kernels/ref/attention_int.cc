@@ -102,9 +102,7 @@ struct IntView {
       store16(base, i, code);
     }
   }
-  int32_t rope(int64_t position, int d) const {
-    return load16(page(position) + layout.rope_offset(), rope_index(position, d));
-  }
+  int32_t rope(int64_t position, int d) const { return load16(page(position) + layout.rope_offset(), rope_index(position, d)); }
   void put_rope(int64_t position, int d, int32_t code) const {
     store16(page(position) + layout.rope_offset(), rope_index(position, d), code);
   }
@@ -246,7 +244,8 @@ void attention_int(Exec& exec, const AttentionArgs& a) {
   });
 }
 
-void dequantise_kv(const KvLayout& layout, uint8_t* const* pages, int layer, int64_t kv_head, int64_t rows, float* k, float* v) {
+void dequantise_kv(const KvLayout& layout, uint8_t* const* pages, int layer, int64_t kv_head, int64_t rows, float* k,
+                   float* v) {
   const IntView view = int_view(layout, pages, layer, kv_head);
   const int n = layout.key_codes();
   for (int64_t j = 0; j < rows; ++j, k += layout.head_dim) {
