@@ -25,7 +25,7 @@ struct SpeedBench {
 
 TEST(Speed, RowsOfEachKind) {
   SpeedBench b;
-  const StepCounter counter(*b.model, b.model->kv_layout(DType::F16, 64));
+  const StepCounter counter(*b.model, *b.model->kv_layout(DType::F16, 64));
   const auto prefill = b.measure({SpeedTest::Kind::Prefill, 20, 1});
   ASSERT_TRUE(prefill.ok() && *prefill);
   EXPECT_EQ((*prefill)->tokens, 20);

@@ -17,7 +17,7 @@ TEST(StepCounter, ATokenMeetsTheActiveParameters) {
     SCOPED_TRACE(a.name);
     const auto m = created(a.config);
     ASSERT_TRUE(m);
-    EXPECT_EQ(StepCounter(*m, m->kv_layout(DType::F16, 64)).active_elements(), m->info().active_parameters);
+    EXPECT_EQ(StepCounter(*m, *m->kv_layout(DType::F16, 64)).active_elements(), m->info().active_parameters);
   }
 }
 
@@ -43,7 +43,7 @@ constexpr double kNorms = 5 * 32, kHead = 64 * 32;
 TEST(StepCounter, CountsAsByHand) {
   const auto m = created(by_hand());
   ASSERT_TRUE(m);
-  const StepCounter counter(*m, m->kv_layout(DType::F16, 64));
+  const StepCounter counter(*m, *m->kv_layout(DType::F16, 64));
   const double position = 2 * 2 * 2 * 8 * 2;     // bytes: layers, K and V, KV heads, values, f16
   const double attention = 2 * 2 * 4 * (8 + 8);  // operations for a row and a position: layers, heads, scores and sums
   const StepCost one = counter.count({1, 1, 9, true});
@@ -77,7 +77,7 @@ TEST(StepCounter, BlockTypesAreProductsOfBytes) {
   const auto m = created(by_hand());
   ASSERT_TRUE(m);
   repack(*m, DType::Q8_0);  // but for down, which is 48 wide: not whole blocks
-  const StepCost c = StepCounter(*m, m->kv_layout(DType::F16, 64)).count({1, 1, 0, true});
+  const StepCost c = StepCounter(*m, *m->kv_layout(DType::F16, 64)).count({1, 1, 0, true});
   const double down = 48 * 32, attention = 2 * 2 * 4 * (8 + 8);
   EXPECT_EQ(c.int8_ops, 2 * (2 * (kLayer - down) + kHead));
   EXPECT_EQ(c.fp32_ops, 2 * 2 * down + attention);
@@ -90,7 +90,7 @@ TEST(StepCounter, ExpertsAreMetByShare) {
   auto config = tiny_architecture("qwen3_moe");  // 2 of 6 experts
   const auto m = created(config);
   ASSERT_TRUE(m);
-  const KvLayout layout = m->kv_layout(DType::F32, 64);
+  const KvLayout layout = *m->kv_layout(DType::F32, 64);
   double all = 0;
   for (const auto& p : m->parameters().all())
     if (p->name.find("mlp.experts.") != std::string::npos) all += static_cast<double>(p->matrix.bytes());
