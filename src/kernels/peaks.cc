@@ -24,12 +24,13 @@ struct Sink {
 };
 
 const PeakLoops& loops_of(const KernelTable& kernels) {
-#if defined(__x86_64__) && !defined(RAISON_REF_ONLY)
+#if defined(__x86_64__) && !defined(RAISON_REF_ONLY) && !defined(RAISON_NO_AVX512)
   if (&kernels == avx512_kernels()) return isa::avx512_peaks;
-  if (avx2_kernels()) return isa::avx2_peaks;
-#else
-  (void)kernels;
 #endif
+#if defined(__x86_64__) && !defined(RAISON_REF_ONLY)
+  if (avx2_kernels()) return isa::avx2_peaks;
+#endif
+  (void)kernels;
   return isa::ref_peaks;
 }
 
