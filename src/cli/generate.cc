@@ -170,15 +170,8 @@ class GenerateRun {
     const auto at = open_.find(e.request);
     if (at == open_.end()) return;
     Generation& g = at->second.reply;
-    if (e.token >= 0) {
-      g.tokens.push_back(e.token);
-      g.logprobs.push_back(e.logprob);
-      g.kinds.push_back(e.kind);
-      g.forced.push_back(e.forced ? 1 : 0);
-      ++tokens_;
-    }
-    if (e.think_end != ThinkEnd::None) g.think_end = e.think_end;
-    g.finish = e.finish;
+    g.add(e);
+    tokens_ += e.token >= 0 ? 1 : 0;
     if (e.finish == FinishReason::Error) fault_ = error("prompt {}: {}", at->second.key.first + 1, e.error);
     std::string stopped_at;
     if (e.finish == FinishReason::None && !o_.sampling.stop.empty() && e.token >= 0) stopped_at = stop_string_in(g);

@@ -1,5 +1,7 @@
 #include "cli/sample_file.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -36,14 +38,20 @@ Result<std::unique_ptr<SampleFile>> SampleFile::open(const std::string& path, co
   if (fs::is_directory(path, ec)) return error("{}: is a folder; name the file to be written", path);
   if (!replace && fs::exists(path, ec)) return error("{}: is there already; choose another name, or give --force", path);
   const std::string partial = path + ".partial";
-  const bool fresh = replace || !fs::exists(partial, ec);
-  std::FILE* file = fopen(partial.c_str(), fresh ? "w+b" : "r+b");
-  if (!file) return error("{}: cannot be written: {}", partial, strerror(errno));
-  std::unique_ptr<SampleFile> out(new SampleFile(path, file));
-  if (!fresh) {
-    RAISON_RETURN_IF_ERROR(out->load(settings));
-    if (out->size_ > 0) return out;
+  const int fd = ::open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  std::FILE* file = fd < 0 ? nullptr : fdopen(fd, "r+b");
+  if (!file) {
+    const int why = errno;
+    if (fd >= 0) ::close(fd);
+    return error("{}: cannot be written: {}", partial, strerror(why));
   }
+  std::unique_ptr<SampleFile> out(new SampleFile(path, file));
+  // A file system that knows no locks is no reason not to write there.
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    return error("{}: another run writes it; wait for its end, or give another -o", partial);
+  if (replace && ftruncate(fd, 0) != 0) return error("{}: cannot be written: {}", partial, strerror(errno));
+  RAISON_RETURN_IF_ERROR(out->load(settings));
+  if (out->size_ > 0) return out;
   const std::string line = line_of({{"settings", settings}});
   if (fwrite(line.data(), 1, line.size(), file) != line.size() || fflush(file) != 0)
     return error("{}: cannot be written: {}", partial, strerror(errno));

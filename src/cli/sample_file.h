@@ -1,5 +1,5 @@
-// SampleFile: samples as JSON lines, kept as they come in FILE.partial, so that what was drawn is never lost; the finished file has them in
-// order, and is there whole or not at all.
+// SampleFile: samples as JSON lines, kept as they come in FILE.partial, so that a kill or a crash loses none that was drawn (the partial file
+// is not synced: a power cut may); the finished file has them in order, and is there whole or not at all. One run at a time writes it.
 #pragma once
 #include <cstdio>
 #include <map>

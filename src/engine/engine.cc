@@ -296,6 +296,17 @@ EngineStats Engine::stats() const {
   return s;
 }
 
+void Generation::add(const TokenEvent& e) {
+  if (e.token >= 0) {
+    tokens.push_back(e.token);
+    logprobs.push_back(e.logprob);
+    kinds.push_back(e.kind);
+    forced.push_back(e.forced ? 1 : 0);
+  }
+  if (e.think_end != ThinkEnd::None) think_end = e.think_end;
+  finish = e.finish;
+}
+
 Result<Generation> generate(Engine& engine, Request request) {
   RAISON_ASSIGN(const uint64_t id, engine.submit(std::move(request)));
   Generation out;
@@ -303,14 +314,7 @@ Result<Generation> generate(Engine& engine, Request request) {
   RAISON_RETURN_IF_ERROR(engine.run([&](const TokenEvent& e) {
     if (e.request != id) return;
     if (e.finish == FinishReason::Error) failed = Error(e.error);
-    if (e.token >= 0) {
-      out.tokens.push_back(e.token);
-      out.logprobs.push_back(e.logprob);
-      out.kinds.push_back(e.kind);
-      out.forced.push_back(e.forced ? 1 : 0);
-    }
-    if (e.think_end != ThinkEnd::None) out.think_end = e.think_end;
-    out.finish = e.finish;
+    out.add(e);
   }));
   if (failed) return *failed;
   return out;

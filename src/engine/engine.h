@@ -100,6 +100,7 @@ struct Generation {
   std::vector<uint8_t> forced;  // 1: put in by the engine
   FinishReason finish = FinishReason::None;
   ThinkEnd think_end = ThinkEnd::None;
+  void add(const TokenEvent& event);  // of this request
 };
 Result<Generation> generate(Engine& engine, Request request);
 

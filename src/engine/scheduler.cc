@@ -37,8 +37,7 @@ Status Scheduler::check(const Request& request, int64_t limit) const {
   if (most == 0 || cache_.pages_for(wanted) <= most) return {};
   return error(
       "the KV cache holds {} tokens ({} pages of {}), the request needs {} ({} of prompt, {} to answer); shorten it, or allow "
-      "the "
-      "cache more memory",
+      "the cache more memory",
       most * page, most, page, wanted, prompt, wanted - prompt);
 }
 

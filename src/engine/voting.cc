@@ -139,16 +139,9 @@ class VoteRun {
     if (at == running_.end()) return;
     const int64_t index = at->second;
     Generation& g = result_.samples[static_cast<size_t>(index)];
-    if (e.token >= 0) {
-      g.tokens.push_back(e.token);
-      g.logprobs.push_back(e.logprob);
-      g.kinds.push_back(e.kind);
-      g.forced.push_back(e.forced ? 1 : 0);
-      ++result_.tokens;
-    }
-    if (e.think_end != ThinkEnd::None) g.think_end = e.think_end;
+    g.add(e);
+    result_.tokens += e.token >= 0 ? 1 : 0;
     if (e.finish == FinishReason::None) return watch(e.request, index, g);
-    g.finish = e.finish;
     running_.erase(at);
     changed_ = true;
     if (e.finish == FinishReason::Error) fault_ = e.error;

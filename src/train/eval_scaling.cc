@@ -87,12 +87,7 @@ class ScalingRun {
         fault = e.error;
         return;
       }
-      Generation& g = out[index.at(e.request)].reply;
-      g.tokens.push_back(e.token);
-      g.logprobs.push_back(e.logprob);
-      g.kinds.push_back(e.kind);
-      g.forced.push_back(e.forced ? 1 : 0);
-      g.finish = e.finish;
+      out[index.at(e.request)].reply.add(e);
       if (e.finish != FinishReason::None && o_.progress) o_.progress(++done_, total_);
     }));
     if (!fault.empty()) return error("evaluation: {}", fault);

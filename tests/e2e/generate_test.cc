@@ -1,5 +1,7 @@
 // raison generate and the steering of thoughts, through the real program on the bundled model.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,6 +108,14 @@ TEST(Generate, IsKilledAndGoesOn) {
     waitpid(pid, &status, 0);
   };
   killed_after({});
+  {  // a second run while one holds the file
+    const int fd = open((dir / "s.jsonl.partial").c_str(), O_RDWR);
+    ASSERT_EQ(flock(fd, LOCK_EX | LOCK_NB), 0);
+    const RunResult second = generate_file(dir, "s.jsonl", {"-n", "3"});
+    close(fd);
+    EXPECT_EQ(second.code, 1);
+    EXPECT_NE(second.err.find("another run writes it"), std::string::npos) << second.err;
+  }
   ASSERT_TRUE(std::filesystem::exists(dir / "s.jsonl.partial")) << "it was done before it could be killed";
   ASSERT_FALSE(std::filesystem::exists(dir / "s.jsonl"));
   // A line broken off, as a full disk leaves it.
