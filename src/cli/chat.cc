@@ -12,7 +12,6 @@
 
 #include "cli/commands.h"
 #include "cli/console.h"
-#include "cli/reply.h"
 
 namespace raison::cli {
 namespace {
@@ -139,9 +138,13 @@ constexpr const char* kHelp =
     "/think on|off     think first, or answer at once\n"
     "/budget N         tokens of a thought at most (off: no bound)\n"
     "/effort LEVEL     low, medium or high, or the model's own levels (off: unset)\n"
+    "/vote N [RULE]    think N times at once; the majority answers (RULE: confidence, self-verified countdown; off)\n"
+    "/thought          show the last thought whole\n"
+    "/show on|off      thoughts stay on the screen, or shrink to one line when done\n"
     "/system TEXT      set the system message (empty: none) and forget the conversation\n"
     "/exit             leave (Ctrl+D too)\n"
-    "Ctrl+C stops a reply; twice leaves. Arrow keys edit the line and bring back earlier ones, Ctrl+R searches them.\n";
+    "Ctrl+E ends a thought: the answer follows. Ctrl+C stops a reply; twice leaves. Arrow keys edit the line and bring back "
+    "earlier ones, Ctrl+R searches them.\n";
 
 class Chat {
  public:
@@ -223,6 +226,12 @@ class Chat {
       set(rest);
     } else if (name == "/think" || name == "/budget" || name == "/effort") {
       steer(name, rest);
+    } else if (name == "/vote") {
+      vote(rest);
+    } else if (name == "/thought") {
+      put(thought_.empty() ? "No thought yet.\n" : terminal_safe(thought_) + "\n");
+    } else if (name == "/show") {
+      show(rest);
     } else if (name == "/system") {
       options_.system = rest;
       clear();
@@ -269,6 +278,23 @@ class Chat {
                               : "It will think, for as long as it takes.\n");
   }
 
+  void vote(const std::string& words) {
+    VoteSettings changed = options_.vote;
+    if (const Status ok = changed.set(words); !ok.ok()) {
+      put(terminal_safe(ok.message()) + "\n");
+      return;
+    }
+    options_.vote = changed;
+    put(changed.described() + "\n");
+  }
+
+  void show(const std::string& value) {
+    if (value == "on" || value == "off") options_.show_thinking = value == "on";
+    put(value != "on" && value != "off" ? "/show needs on or off.\n"
+        : options_.show_thinking        ? "Thoughts will stay on the screen.\n"
+                                        : "Thoughts will shrink to one line; /thought shows the last one.\n");
+  }
+
   void set(const std::string& rest) {
     if (!rest.empty()) {
       const size_t space = rest.find_first_of(" \t=");
@@ -290,15 +316,19 @@ class Chat {
   // Answers and remembers. Returns true if Ctrl+C stopped the reply, so that the next one leaves.
   bool answer(const std::string& text) {
     messages_.push_back({{"role", "user"}, {"content", lossy_utf8(text)}});
-    auto reply = ask(text);
+    const auto reply = ask(m_, thinking_, engine_, options_, &messages_, text);
     if (!reply.ok()) {
       messages_.erase(messages_.size() - 1);  // what could not be answered is not part of the conversation
       put(terminal_safe(reply.message()) + "\n");
-      put(messages_.empty() ? "\n" : "If the conversation has outgrown the context, /clear begins anew.\n\n");
+      put(messages_.empty() || options_.context_shift ? "\n"
+                                                      : "If the conversation has outgrown the context, /clear begins anew "
+                                                        "(--context-shift drops old turns instead).\n\n");
+      clear_interrupt();  // of a vote that was ended before anybody had voted
       return false;
     }
     messages_.push_back(thinking_.format ? history_message(*thinking_.format, reply->thought, reply->answer)
                                          : nlohmann::ordered_json{{"role", "assistant"}, {"content", reply->answer}});
+    thought_ = reply->thought;
     note(stats_line(*reply));
     put("\n");
     const bool stopped = reply->finish == FinishReason::Cancelled;
@@ -306,23 +336,12 @@ class Chat {
     return stopped;
   }
 
-  Result<Reply> ask(const std::string& text) {
-    RAISON_ASSIGN(const ResolvedSampling sampling, resolve_sampling(options_.sampling, m_.files.generation));
-    ReplyRequest request;
-    RAISON_ASSIGN(request.prompt, make_prompt(m_.text, thinking_, messages_, text, plain(), options_.thinking));
-    RAISON_ASSIGN(request.limits, think_limits(m_.text, thinking_, options_.thinking));
-    request.sampling = sampling.params;
-    request.stop = options_.sampling.stop;
-    request.max_tokens = sampling.max_tokens;
-    request.trim = !plain();
-    return stream_reply(m_.text, thinking_, engine_, request);
-  }
-
   LoadedModel& m_;
   const Thinking& thinking_;
   Engine& engine_;
   RunOptions options_;
   nlohmann::ordered_json messages_;
+  std::string thought_;  // of the last reply
 };
 
 }  // namespace

@@ -121,6 +121,47 @@ void catch_interrupts(bool save_on_all) {
   handle(SIGQUIT, on_fatal_signal);
 }
 
+namespace {
+volatile sig_atomic_t ctrl_e_pressed = 0;
+extern "C" void on_ctrl_e(int) { ctrl_e_pressed = 1; }
+termios before_keys;
+struct sigaction before_ctrl_e;
+}  // namespace
+
+ReplyKeys::ReplyKeys(bool ctrl_e) {
+  if (!stdin_is_terminal() || !stdout_is_terminal() || tcgetpgrp(STDIN_FILENO) != getpgrp()) return;
+  if (tcgetattr(STDIN_FILENO, &before_keys) != 0) return;
+  termios modes = before_keys;
+  modes.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+  if (ctrl_e) {
+    modes.c_lflag |= ISIG | NOFLSH;  // the signal must not throw away what was typed, nor what is still to be shown
+    modes.c_cc[VQUIT] = 'E' & 0x1f;
+    struct sigaction action = {};
+    action.sa_handler = on_ctrl_e;
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = SA_RESTART;
+    ctrl_e_pressed = 0;
+    sigaction(SIGQUIT, &action, &before_ctrl_e);
+  } else {
+    sigaction(SIGQUIT, nullptr, &before_ctrl_e);
+  }
+  active_ = tcsetattr(STDIN_FILENO, TCSANOW, &modes) == 0;
+  if (!active_) sigaction(SIGQUIT, &before_ctrl_e, nullptr);
+}
+
+ReplyKeys::~ReplyKeys() {
+  if (!active_) return;
+  // In the background the terminal belongs to another program, and a change of its modes would stop us.
+  if (tcgetpgrp(STDIN_FILENO) == getpgrp()) tcsetattr(STDIN_FILENO, TCSANOW, &before_keys);
+  sigaction(SIGQUIT, &before_ctrl_e, nullptr);
+}
+
+bool ReplyKeys::take_ctrl_e() {
+  const bool pressed = ctrl_e_pressed != 0;
+  ctrl_e_pressed = 0;
+  return pressed;
+}
+
 bool interrupted() { return interrupt_count > 0; }
 void clear_interrupt() { interrupt_count = 0; }
 

@@ -29,6 +29,21 @@ void catch_interrupts(bool save_on_all = false);
 bool interrupted();
 void clear_interrupt();
 
+// While it lives, what is typed is not echoed (it is kept for whoever reads next) and Ctrl+E raises a flag; without reading the keyboard,
+// as the terminal sends it as a signal (SIGQUIT). Does nothing unless stdin and stdout are terminals and this program has the keyboard.
+class ReplyKeys {
+ public:
+  explicit ReplyKeys(bool ctrl_e);
+  ~ReplyKeys();
+  ReplyKeys(const ReplyKeys&) = delete;
+  ReplyKeys& operator=(const ReplyKeys&) = delete;
+  bool active() const { return active_; }
+  static bool take_ctrl_e();  // pressed since the last call
+
+ private:
+  bool active_ = false;
+};
+
 // Text made safe for one line of a terminal: quoted, control characters and broken UTF-8 escaped.
 std::string quote_text(std::string_view text);
 // What a model, a template or a file says, made safe for a terminal: it must not be able to send escape sequences. Control

@@ -10,6 +10,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::string_view kDim = "\033[2m", kPlain = "\033[0m";
+constexpr int kWindowRows = 6;  // of a thought that is being thought
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -24,13 +25,15 @@ std::string rate(double count, double seconds) {
 
 }  // namespace
 
-ReplyPrinter::ReplyPrinter(const Tokenizer& tokenizer, const Thinking& thinking, const ModelPrompt& prompt, bool trim)
+ReplyPrinter::ReplyPrinter(const Tokenizer& tokenizer, const Thinking& thinking, const ModelPrompt& prompt, bool trim,
+                           bool show_thinking)
     : tokenizer_(tokenizer),
       model_(thinking),
       decoder_(tokenizer, true),
       trim_(trim),
       style_(stdout_has_style()),
       terminal_(stdout_is_terminal()),
+      window_(style_ && !show_thinking),
       trim_segment_(trim) {
   // The decoder sees the prompt first, so that a continuation keeps the space that a reply from nothing would lose.
   for (int32_t id : prompt.tokens) (void)decoder_.push(id);
@@ -41,6 +44,7 @@ ReplyPrinter::ReplyPrinter(const Tokenizer& tokenizer, const Thinking& thinking,
 void ReplyPrinter::begin_thought() {
   thinking_ = true;
   thought_shown_ = segment_started_ = false;
+  thought_begin_ = thought_.size();
   thought_start_ = Clock::now();
 }
 
@@ -49,9 +53,10 @@ void ReplyPrinter::end_thought(ThinkEnd how) {
   thought_end_ = how;
   thought_seconds_ += seconds_since(thought_start_);
   if (thought_shown_) {
+    if (window_) block_.clear();
     std::string end = line_start_ ? "" : "\n";
     if (style_) end += kPlain;
-    const std::string line = thought_line(thought_tokens_, thought_seconds_, how);
+    const std::string line = thought_line(thought_tokens_, timed_ ? thought_seconds_ : -1, how);
     if (terminal_) {
       end += style_ ? fmt::format("{}{}{}\n\n", kDim, line, kPlain) : line + "\n\n";
     } else {
@@ -83,14 +88,40 @@ void ReplyPrinter::leave_mark() {
 void ReplyPrinter::emit(std::string_view text) {
   if (!segment_started_ && (thinking_ || trim_segment_)) text = without_leading_space(text);
   if (text.empty()) return;
+  (thinking_ ? thought_ : answer_) += text;
+  segment_started_ = true;
+  if (thinking_ && window_) {
+    if (!thought_shown_ && !line_start_) put("\n");
+    thought_shown_ = line_start_ = true;
+    if (block_.due()) draw_window();
+    return;
+  }
   if (thinking_ && !thought_shown_) {
     put(terminal_ ? (style_ ? kDim : std::string_view()) : std::string_view("<think>\n"));
     thought_shown_ = true;
   }
-  segment_started_ = true;
-  (thinking_ ? thought_ : answer_) += text;
   put(terminal_ ? terminal_safe(text) : std::string(text));
   line_start_ = text.back() == '\n';
+}
+
+void ReplyPrinter::draw_window() {
+  const TerminalSize size = terminal_size();
+  const int columns = size.columns - 1;  // in the last column some terminals would begin a new row
+  std::vector<std::string> rows =
+      last_rows(std::string_view(thought_).substr(thought_begin_), columns, std::clamp(size.rows - 2, 1, kWindowRows));
+  rows.push_back(
+      clipped(fmt::format("thinking · {} · {:.1f} s{}", counted(thought_tokens_, "token"),
+                          thought_seconds_ + seconds_since(thought_start_), stdin_is_terminal() ? " · Ctrl+E ends it" : ""),
+              columns));
+  for (std::string& row : rows) row = fmt::format("{}{}{}", kDim, row, kPlain);
+  block_.show(rows);
+}
+
+void ReplyPrinter::notice(std::string_view line) {
+  if (window_ && thinking_) block_.clear();
+  if (!line_start_) put("\n");
+  line_start_ = true;
+  note(line);
 }
 
 std::string ReplyPrinter::push(const TokenEvent& event) {
@@ -120,7 +151,7 @@ void ReplyPrinter::finish() {
   line_start_ = true;
 }
 
-Result<Reply> stream_reply(const TextSide& text, const Thinking& thinking, Engine& engine, const ReplyRequest& request) {
+Request engine_request(const TextSide& text, const Thinking& thinking, const ReplyRequest& request) {
   Request job;
   job.prompt = request.prompt.tokens;
   job.think = thinking.rules;
@@ -129,61 +160,165 @@ Result<Reply> stream_reply(const TextSide& text, const Thinking& thinking, Engin
   job.sampling = request.sampling;
   job.max_tokens = request.max_tokens;
   job.stop_ids = text.stop_ids;
-  const auto start = Clock::now();
-  const EngineStats before = engine.stats();
-  RAISON_ASSIGN(const uint64_t id, engine.submit(std::move(job)));
+  return job;
+}
 
-  Reply reply;
-  reply.prompt_tokens = static_cast<int64_t>(request.prompt.tokens.size());
-  ReplyPrinter printer(*text.tokenizer, thinking, request.prompt, request.trim);
-  RAISON_ASSIGN(StopChecker stop, StopChecker::create(request.stop));
-  std::optional<Error> failed;
-  bool done = false;
-  const auto on_event = [&](const TokenEvent& event) {
-    if (event.request != id) return;
-    if (event.finish == FinishReason::Error) failed = Error(event.error);
-    if (event.finish != FinishReason::None) reply.finish = event.finish;
-    if (event.token < 0 || done) return;
-    reply.tokens.push_back(event.token);
-    if (event.finish == FinishReason::Stop) return;                   // an end token is no text
-    if (event.kind == TokenKind::Mark) printer.print(stop.finish());  // belongs before the mark
-    printer.print(stop.push(printer.push(event)));
-    if (stop.stopped()) {
-      done = true;
-      reply.finish = FinishReason::Stop;
+namespace {
+
+// One reply on its way: a request, or several where the prompt has to be shortened in its middle.
+class ReplyStream {
+ public:
+  ReplyStream(const TextSide& text, const Thinking& thinking, Engine& engine, const ReplyRequest& request, StopChecker stop)
+      : text_(text),
+        thinking_(thinking),
+        engine_(engine),
+        request_(request),
+        prompt_(request.prompt),
+        printer_(*text.tokenizer, thinking, request.prompt, request.trim, request.show_thinking),
+        stop_(std::move(stop)) {
+    reply_.prompt_tokens = static_cast<int64_t>(request.prompt.tokens.size());
+  }
+
+  Result<Reply> run() {
+    const auto start = Clock::now();
+    const EngineStats before = engine_.stats();
+    const ReplyKeys keys(thinking_.format.has_value());
+    while (true) {
+      RAISON_RETURN_IF_ERROR(submit());
+      if (Status ok = drive(); !ok.ok()) {
+        printer_.finish();
+        return ok.error();
+      }
+      RAISON_ASSIGN(const bool more, full() ? shorten() : Result<bool>(false));
+      if (!more) break;
     }
-  };
-  while (!engine.idle()) {
-    if (done || interrupted() || !output_status().ok()) {
-      const FinishReason finish = done ? FinishReason::Stop : FinishReason::Cancelled;
-      engine.cancel(id);
-      RAISON_RETURN_IF_ERROR(engine.run(on_event));
-      reply.finish = finish;
-      break;
+    if (!done_) printer_.print(stop_.finish());
+    reply_.thought_open = printer_.thinking();
+    printer_.finish();
+    if (failed_) return *failed_;
+    fill(before, seconds_since(start));
+    return std::move(reply_);
+  }
+
+ private:
+  int64_t made() const { return static_cast<int64_t>(reply_.tokens.size()); }
+  // What ended it is want of room, not a bound of the user's.
+  bool full() const {
+    return reply_.finish == FinishReason::Length && (request_.max_tokens == 0 || made() < request_.max_tokens);
+  }
+
+  Status submit() {
+    Request job = engine_request(text_, thinking_, request_);
+    if (shifts_ > 0) {
+      job.prompt = prompt_.tokens;
+      job.prompt.insert(job.prompt.end(), reply_.tokens.begin(), reply_.tokens.end());
+      job.continued = made();
+      job.sample_index = static_cast<uint64_t>(shifts_) << 32;  // other random numbers than at the same positions before
+      job.think_start = prompt_.start;
+      if (job.max_tokens > 0) job.max_tokens -= made();
     }
-    if (Status ok = engine.step(on_event); !ok.ok()) {
-      printer.finish();
-      return ok.error();
+    RAISON_ASSIGN(id_, engine_.submit(std::move(job)));
+    reply_.finish = FinishReason::None;
+    return {};
+  }
+
+  Status drive() {
+    const auto on_event = [this](const TokenEvent& e) { take(e); };
+    while (!engine_.idle()) {
+      if (done_ || interrupted() || !output_status().ok()) {
+        const FinishReason finish = done_ ? FinishReason::Stop : FinishReason::Cancelled;
+        engine_.cancel(id_);
+        RAISON_RETURN_IF_ERROR(engine_.run(on_event));
+        reply_.finish = finish;
+        return {};
+      }
+      end_asked_ = ReplyKeys::take_ctrl_e() || end_asked_;
+      if (end_asked_ && printer_.thinking()) {  // asked before the thought began, it ends it as soon as it does
+        engine_.end_thinking(id_);
+        end_asked_ = false;
+      }
+      RAISON_RETURN_IF_ERROR(engine_.step(on_event));
+    }
+    return {};
+  }
+
+  void take(const TokenEvent& event) {
+    if (event.request != id_) return;
+    if (event.finish == FinishReason::Error) failed_ = Error(event.error);
+    if (event.finish != FinishReason::None) reply_.finish = event.finish;
+    if (event.token < 0 || done_) return;
+    reply_.tokens.push_back(event.token);
+    if (event.finish == FinishReason::Stop) return;                     // an end token is no text
+    if (event.kind == TokenKind::Mark) printer_.print(stop_.finish());  // belongs before the mark
+    printer_.print(stop_.push(printer_.push(event)));
+    if (stop_.stopped()) {
+      done_ = true;
+      reply_.finish = FinishReason::Stop;
     }
   }
-  if (!done) printer.print(stop.finish());
-  reply.thought_open = printer.thinking();
+
+  // Makes room for the rest of the reply. False: there is none to be made.
+  Result<bool> shorten() {
+    if (!request_.shorter) return false;
+    const auto held = static_cast<int64_t>(prompt_.tokens.size());
+    RAISON_ASSIGN(auto shorter, request_.shorter(made(), held + made()));
+    if (!shorter) return false;
+    ++shifts_;
+    prompt_ = std::move(shorter->prompt);
+    printer_.notice(shorter->notice);
+    return true;
+  }
+
+  void fill(const EngineStats& before, double seconds) {
+    reply_.thought = printer_.thought();
+    reply_.answer = printer_.answer();
+    reply_.thought_end = printer_.thought_end();
+    reply_.thought_tokens = printer_.thought_tokens();
+    reply_.thought_seconds = printer_.thought_seconds();
+    reply_.seconds = seconds;
+    const EngineStats after = engine_.stats();
+    reply_.prompt_seconds = after.prefill_seconds - before.prefill_seconds;
+    reply_.decode_seconds = after.decode_seconds - before.decode_seconds;
+    reply_.prompt_computed = after.prompt_tokens - before.prompt_tokens;
+    if (request_.sampling.temperature != 0) reply_.seed = request_.sampling.seed;
+    reply_.context_full = full();
+  }
+
+  const TextSide& text_;
+  const Thinking& thinking_;
+  Engine& engine_;
+  const ReplyRequest& request_;
+  ModelPrompt prompt_;
+  ReplyPrinter printer_;
+  StopChecker stop_;
+  Reply reply_;
+  uint64_t id_ = 0;
+  int64_t shifts_ = 0;
+  bool done_ = false;  // a stop string
+  bool end_asked_ = false;
+  std::optional<Error> failed_;
+};
+
+}  // namespace
+
+Result<Reply> stream_reply(const TextSide& text, const Thinking& thinking, Engine& engine, const ReplyRequest& request) {
+  RAISON_ASSIGN(StopChecker stop, StopChecker::create(request.stop));
+  return ReplyStream(text, thinking, engine, request, std::move(stop)).run();
+}
+
+void print_reply(const TextSide& text, const Thinking& thinking, const ReplyRequest& request, const Generation& g) {
+  ReplyPrinter printer(*text.tokenizer, thinking, request.prompt, request.trim, request.show_thinking);
+  printer.untimed();
+  for (size_t i = 0; i < g.tokens.size(); ++i) {
+    if (i + 1 == g.tokens.size() && g.finish == FinishReason::Stop) break;
+    TokenEvent e;
+    e.token = g.tokens[i];
+    e.kind = g.kinds[i];
+    e.forced = g.forced[i] != 0;
+    if (e.kind == TokenKind::Mark) e.think_end = g.think_end;
+    printer.print(printer.push(e));
+  }
   printer.finish();
-  if (failed) return *failed;
-  reply.thought = printer.thought();
-  reply.answer = printer.answer();
-  reply.thought_end = printer.thought_end();
-  reply.thought_tokens = printer.thought_tokens();
-  reply.thought_seconds = printer.thought_seconds();
-  reply.seconds = seconds_since(start);
-  const EngineStats after = engine.stats();
-  reply.prompt_seconds = after.prefill_seconds - before.prefill_seconds;
-  reply.decode_seconds = after.decode_seconds - before.decode_seconds;
-  reply.prompt_computed = after.prompt_tokens - before.prompt_tokens;
-  if (request.sampling.temperature != 0) reply.seed = request.sampling.seed;
-  reply.context_full = reply.finish == FinishReason::Length &&
-                       reply.prompt_tokens + static_cast<int64_t>(reply.tokens.size()) >= engine.context();
-  return reply;
 }
 
 std::string thought_line(int64_t tokens, double seconds, ThinkEnd end) {
@@ -195,12 +330,16 @@ std::string thought_line(int64_t tokens, double seconds, ThinkEnd end) {
     case ThinkEnd::Loop: how = " (closed: it went round in circles)"; break;
     case ThinkEnd::Caller: how = " (closed on demand)"; break;
   }
-  return fmt::format("thought {} · {:.1f} s{}", counted(tokens, "token"), seconds, how);
+  return fmt::format("thought {}{}{}", counted(tokens, "token"), seconds < 0 ? "" : fmt::format(" · {:.1f} s", seconds), how);
 }
 
 std::string stats_line(const Reply& reply) {
   const auto made = static_cast<int64_t>(reply.tokens.size());
   // The first token comes with the prompt's pass; the others are decoded one by one.
+  if (reply.all_tokens > 0)
+    return fmt::format("prompt {} · all replies {}, {} · {:.2f} s · seed {}", counted(reply.prompt_tokens, "token"),
+                       counted(reply.all_tokens, "token"), rate(static_cast<double>(reply.all_tokens), reply.seconds),
+                       reply.seconds, reply.seed.value_or(0));
   std::string line =
       fmt::format("prompt {}, {} · reply {}, {} · {:.2f} s", counted(reply.prompt_tokens, "token"),
                   rate(static_cast<double>(reply.prompt_computed), reply.prompt_seconds), counted(made, "token"),

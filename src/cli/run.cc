@@ -5,7 +5,6 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/hub_session.h"
-#include "cli/reply.h"
 
 namespace raison::cli {
 
@@ -21,18 +20,10 @@ Result<int> answer_once(LoadedModel& m, const Thinking& thinking, Engine& engine
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();
   if (!options.system.empty()) messages.push_back({{"role", "system"}, {"content", options.system}});
   messages.push_back({{"role", "user"}, {"content", lossy_utf8(prompt)}});
-  RAISON_ASSIGN(const ResolvedSampling sampling, resolve_sampling(options.sampling, m.files.generation));
-  ReplyRequest request;
-  request.trim = !options.raw && m.text.chat_template;
-  if (request.trim && prompt.find_first_not_of(" \t\r\n") == std::string::npos)
+  if (!options.raw && m.text.chat_template && prompt.find_first_not_of(" \t\r\n") == std::string::npos)
     return error("the question is empty; give it with -p or -f, or on standard input");
-  RAISON_ASSIGN(request.prompt, make_prompt(m.text, thinking, messages, prompt, options.raw, options.thinking));
-  RAISON_ASSIGN(request.limits, think_limits(m.text, thinking, options.thinking));
-  request.sampling = sampling.params;
-  request.stop = options.sampling.stop;
-  request.max_tokens = sampling.max_tokens;
   catch_interrupts();
-  RAISON_ASSIGN(const Reply reply, stream_reply(m.text, thinking, engine, request));
+  RAISON_ASSIGN(const Reply reply, ask(m, thinking, engine, options, &messages, prompt));
   if (!output_status().ok()) return 1;  // main says why
   if (!options.system.empty() && (options.raw || !m.text.chat_template))
     note("raison: note: --system has no use without a chat template");
@@ -45,9 +36,13 @@ Result<int> answer_once(LoadedModel& m, const Thinking& thinking, Engine& engine
 }
 
 Result<int> run_command(const Command& command) {
-  const RunOptions& options = command.run;
+  RunOptions options = command.run;
+  // The bundled models' one task is known.
+  if (options.vote.answers.empty())
+    options.vote.answers = options.model.empty() || options.model == kBundledModel ? "countdown" : "final";
   const bool chat = !command.input.has_text && command.input.file.empty() && stdin_is_terminal();
   RAISON_RETURN_IF_ERROR(resolve_sampling(options.sampling, {}));  // before any file is read
+  RAISON_RETURN_IF_ERROR(options.vote.check());
   std::string prompt;
   if (!chat) { RAISON_ASSIGN(prompt, read_text(command.input)); }
   RAISON_ASSIGN(const auto model, find_or_pull(options.model));
@@ -78,17 +73,25 @@ void add_run(CLI::App& app, Action& action) {
   command->add_option("--ctx", options->run.context, "Positions a conversation may use (default: the model's)")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
       ->type_name("N");
+  command->add_flag("--context-shift", options->run.context_shift,
+                    "A conversation that outgrows the context loses its oldest turns (default: it is refused)");
   add_cache_type_option(command, &options->run.cache_type, "");
   add_cache_memory_option(command, &options->run.cache_memory);
   add_weights_memory_option(command, &options->run.load.weights_memory);
   add_threads_option(command, &options->run.threads);
   options->run.thinking.add_to(command);
+  command
+      ->add_flag("--show-thinking", options->run.show_thinking,
+                 "Thoughts stay on the terminal (default: they shrink to one line when done)")
+      ->group("Thinking (for models that think)");
+  options->run.vote.add_to(command);
   options->run.sampling.add_to(command);
   command->footer(
       "Without -p and -f the question is read from standard input; if that is a terminal, a chat begins (/help there).\n"
-      "Thoughts are dimmed; in a pipe they stand between the lines <think> and </think>. Ctrl+C stops a reply.\n\n"
+      "In a pipe, thoughts stand between the lines <think> and </think>. Ctrl+E ends a thought, Ctrl+C stops a reply.\n\n"
       "Examples:\n  raison run model/ -p \"How many primes lie below 30?\"\n  raison run model.gguf --temp 0 < question.txt\n"
       "  raison run deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B        (downloaded if need be, as by `raison pull`)\n"
+      "  raison run -p \"2 4 8 -> 24\" --temp 1 --vote 16 --vote-by self-verified\n"
       "  raison run stories.gguf --raw -p \"Once upon a time\" --max-tokens 100");
   command->callback([options, prompt, &action] {
     options->input.has_text = prompt->count() > 0;

@@ -29,8 +29,9 @@ Result<int32_t> draw(EngineSequence& s, float* logits, int64_t vocab) {
   if (s.think.stop_forbidden()) ruled_out.insert(ruled_out.end(), s.request.stop_ids.begin(), s.request.stop_ids.end());
   std::vector<float> kept;
   for (const int32_t id : ruled_out) kept.push_back(std::exchange(logits[id], kNever));
-  const auto prompt = std::span<const int32_t>(s.tokens).first(s.request.prompt.size());
-  const auto generated = std::span<const int32_t>(s.tokens).subspan(s.request.prompt.size());
+  const size_t asked = s.request.prompt.size() - static_cast<size_t>(s.request.continued);
+  const auto prompt = std::span<const int32_t>(s.tokens).first(asked);
+  const auto generated = std::span<const int32_t>(s.tokens).subspan(asked);
   auto token = sample_token(std::span<const float>(logits, static_cast<size_t>(vocab)), prompt, generated, s.request.sampling,
                             s.request.sample_index, s.tokens.size());
   for (size_t i = ruled_out.size(); i-- > 0;) logits[ruled_out[i]] = kept[i];  // backwards: an id may be there twice
@@ -81,6 +82,8 @@ struct Engine::Impl {
       return error(
           "the prompt has {} tokens, the context holds {} with at least one to answer; shorten it or raise the context", length,
           context);
+    if (r.continued < 0 || r.continued >= length)
+      return error("{} of {} tokens continue a reply; at least one must be the prompt's", r.continued, length);
     RAISON_RETURN_IF_ERROR(layout);
     RAISON_RETURN_IF_ERROR(scheduler.check(r, limit_of(r)));
     if (r.adapter != -1) return error("adapter {} is not loaded", r.adapter);
@@ -119,6 +122,10 @@ struct Engine::Impl {
   // The oldest held events, whose kinds are settled now.
   void report(EngineSequence& s, const std::vector<TokenKind>& kinds) {
     for (const TokenKind kind : kinds) {
+      if (s.untold > 0) {
+        --s.untold;
+        continue;
+      }
       s.held.front().kind = kind;
       events.push_back(std::move(s.held.front()));
       s.held.pop_front();
@@ -139,9 +146,25 @@ struct Engine::Impl {
 
   // What the thought's bounds put in. Returns whether that ended the sequence.
   bool accept_forced(EngineSequence& s) {
-    for (const int32_t token : s.think.take_forced())
+    std::vector<int32_t> tokens = std::exchange(s.forced, {});
+    if (tokens.empty()) tokens = s.think.take_forced();
+    for (const int32_t token : tokens)
       if (accept(s, token, 0, true)) return true;
     return false;
+  }
+
+  // Brings a new sequence's thinking to where the reply that it continues had come.
+  static void replay(EngineSequence& s) {
+    const auto begin = s.tokens.end() - static_cast<std::ptrdiff_t>(s.request.continued);
+    std::vector<TokenKind> kinds;
+    if (s.request.continued > 0) s.forced = s.think.take_forced();
+    for (auto at = begin; at != s.tokens.end(); ++at) {
+      s.think.push(*at, &kinds);
+      if (!s.forced.empty()) s.forced.erase(s.forced.begin());
+      // What the bounds put in then follows in the tokens, as far as there was room.
+      if (s.forced.empty()) s.forced = s.think.take_forced();
+    }
+    s.untold = s.request.continued - static_cast<int64_t>(kinds.size());
   }
 
   ForwardBatch make_batch(const std::vector<Scheduler::Share>& step, std::vector<EngineSequence*>* outputs) {
@@ -259,6 +282,7 @@ Result<uint64_t> Engine::submit(Request request) {
   s->limit = impl_->limit_of(request);
   s->think = ThinkState(request.think, request.think_limits, request.think_start);
   s->request = std::move(request);
+  Impl::replay(*s);
   const uint64_t id = s->id;
   impl_->scheduler.add(std::move(s));
   return id;

@@ -36,6 +36,9 @@ struct Request {
   std::shared_ptr<const ThinkRules> think;         // null: the model does not think
   ThinkPhase think_start = ThinkPhase::Undecided;  // in which the prompt ends
   ThinkLimits think_limits;
+  // The last so many tokens of the prompt are this reply's own, drawn before (by a request whose context was full, say), after think_start.
+  // They count as generated for the thought's state and bounds and for penalties; max_tokens counts what comes after them.
+  int64_t continued = 0;
 };
 
 enum class FinishReason { None, Stop, Length, Cancelled, Error };

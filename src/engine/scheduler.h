@@ -22,6 +22,8 @@ struct EngineSequence {
   KvCache::Sequence pages;
   ThinkState think;
   std::deque<TokenEvent> held;  // events whose kind is not settled
+  int64_t untold = 0;           // continued tokens before these, whose kinds are not settled either and interest nobody
+  std::vector<int32_t> forced;  // what was being forced when the continued tokens ended
   int no_room = 0;              // steps in which it was not let in for want of pages
   bool cancelled = false;
 

@@ -27,6 +27,7 @@ std::vector<Ballot::Tally> Ballot::tallies() const {
     Tally& t = at->second;
     if (fresh) t.answer = *v.answer, t.first = static_cast<int64_t>(i);
     ++t.votes;
+    t.confidence += (v.confidence - t.confidence) / static_cast<double>(t.votes);
     t.verified += v.verified ? 1 : 0;
     switch (rule_) {
       case VoteRule::Majority:
@@ -119,7 +120,7 @@ class VoteRun {
       RAISON_RETURN_IF_ERROR(engine_.step([this](const TokenEvent& e) { take(e); }));
       if (changed_) {
         last_ = ballot_.tallies();
-        if (options_.stop_early && ballot_.decided()) spare_behind(last_.front().first);
+        if (options_.stop_early && !last_.empty() && ballot_.decided()) spare_behind(last_.front().first);
       }
       if (progress && !progress({options_.samples, result_.ended, result_.tokens, last_})) stop_all();
       if (!fault_.empty()) {

@@ -37,6 +37,7 @@ class Ballot {
     std::string answer;
     int64_t votes = 0, verified = 0, first = 0;  // first: earliest sample
     double weight = 0;                           // what the rule counts
+    double confidence = 0;                       // mean of its votes'
   };
   // Best first, in the order in which they would win.
   std::vector<Tally> tallies() const;

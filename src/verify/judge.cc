@@ -91,8 +91,10 @@ class FinalJudge final : public AnswerJudge {
     }
     std::string out;
     for (const char c : lower(text))
-      if (std::isspace(static_cast<unsigned char>(c)) == 0 && c != '*' && c != '$' && c != '`') out += c;
-    while (!out.empty() && out.back() == '.') out.pop_back();
+      if (std::isspace(static_cast<unsigned char>(c)) == 0 && c != '$' && c != '`') out += c;
+    // Asterisks around it are markup; within, they multiply.
+    while (!out.empty() && (out.back() == '.' || out.back() == '*')) out.pop_back();
+    out.erase(0, out.find_first_not_of('*'));
     if (out.empty()) return std::nullopt;
     return out;
   }

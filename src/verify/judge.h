@@ -23,7 +23,7 @@ class AnswerJudge {
 
 // "countdown": expressions up to swapped operands of + and *; a thought verifies itself by the word "yes".
 // "final":     what stands in the last \boxed{...} of the answer, else after its last "answer:" (or "answer is"), else its last line;
-//              without spaces, markup and a last full stop, letters in lower case.
+//              without spaces, markup around it and a last full stop, letters in lower case.
 // "text":      the whole answer, white space at its ends apart.
 // Error: an unknown name, with the list.
 Result<std::unique_ptr<AnswerJudge>> make_judge(const std::string& name);

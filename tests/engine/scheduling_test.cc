@@ -372,5 +372,45 @@ TEST_F(SchedulingTest, ThinkingWithinTheEngine) {
   EXPECT_EQ(events[8].kind, TokenKind::Answer);
 }
 
+// A reply cut off anywhere and given back as the end of the prompt goes on as if it had not been cut: in the middle of marks, of what
+// is forced, and with bounds that count from its beginning.
+TEST_F(SchedulingTest, ContinuesAReply) {
+  const auto made = ThinkRules::create({{{3, 8}}, {{4, 9}}, {5, 4, 9, 6}, true});
+  ASSERT_TRUE(made.ok()) << made.message();
+  auto e = engine({});
+  Request r = request(2);
+  r.sampling.temperature = 1;
+  r.sampling.repetition_penalty = 1.5f;
+  r.think = *made;
+  r.think_start = ThinkPhase::Thinking;
+  r.think_limits.budget = 7;
+  r.think_limits.minimum = 3;
+  r.max_tokens = 24;
+  auto whole = generate(*e, r);
+  ASSERT_TRUE(whole.ok()) << whole.message();
+  ASSERT_EQ(whole->tokens.size(), 24u);
+  ASSERT_EQ(whole->think_end, ThinkEnd::Budget);
+  for (size_t cut = 0; cut < 24; ++cut) {
+    SCOPED_TRACE(cut);
+    Request rest = r;
+    rest.prompt.insert(rest.prompt.end(), whole->tokens.begin(), whole->tokens.begin() + static_cast<std::ptrdiff_t>(cut));
+    rest.continued = static_cast<int64_t>(cut);
+    rest.max_tokens = 24 - rest.continued;
+    auto g = generate(*e, rest);
+    ASSERT_TRUE(g.ok()) << g.message();
+    const auto tail = [cut](const auto& v) {
+      return std::decay_t<decltype(v)>(v.begin() + static_cast<std::ptrdiff_t>(cut), v.end());
+    };
+    EXPECT_EQ(g->tokens, tail(whole->tokens));
+    EXPECT_EQ(g->logprobs, tail(whole->logprobs));
+    EXPECT_EQ(g->kinds, tail(whole->kinds));
+    EXPECT_EQ(g->forced, tail(whole->forced));
+  }
+  r.continued = static_cast<int64_t>(r.prompt.size());
+  EXPECT_FALSE(e->submit(r).ok());
+  r.continued = -1;
+  EXPECT_FALSE(e->submit(r).ok());
+}
+
 }  // namespace
 }  // namespace raison::testing

@@ -172,6 +172,17 @@ TEST_F(VotingTest, TheUnsureAreStoppedAndDoNotVote) {
     if (g.finish == FinishReason::Cancelled) { EXPECT_LE(g.tokens.size(), 9u); }
 }
 
+TEST_F(VotingTest, NobodyVotesAndNobodyWins) {
+  request_.max_tokens = 2;  // all are cut off
+  request_.stop_ids.clear();
+  auto r = run({.samples = 5});
+  ASSERT_TRUE(r.ok()) << r.message();
+  EXPECT_FALSE(r->winner);
+  EXPECT_TRUE(r->tallies.empty());
+  EXPECT_EQ(r->ended, 5);
+  EXPECT_TRUE(engine_->idle());
+}
+
 TEST_F(VotingTest, ProgressSeesTheVotesAndMayGiveUp) {
   VoteOptions o;
   o.samples = 8;

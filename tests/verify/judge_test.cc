@@ -30,6 +30,8 @@ TEST(Judge, Final) {
     EXPECT_EQ(form(j, same), "42") << same;
   EXPECT_EQ(form(j, "\\boxed{\\frac{1}{2}}"), "\\frac{1}{2}") << "braces within braces";
   EXPECT_EQ(form(j, "\\boxed{3} and \\boxed{4"), "3") << "the last that closes";
+  EXPECT_EQ(form(j, "**4 * 2**."), "4*2") << "an asterisk within multiplies";
+  EXPECT_EQ(form(j, "**"), "(none)");
   EXPECT_EQ(form(j, "  \n "), "(none)");
   EXPECT_EQ(form(j, "Answer: "), "answer:") << "nothing behind it: the line itself";
   EXPECT_FALSE(j.can_self_verify());

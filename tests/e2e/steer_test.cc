@@ -1,0 +1,173 @@
+// `raison run` under control: votes, a thought ended by a key, thoughts that shrink, conversations that outgrow the context.
+#include "e2e/cli_fixture.h"
+
+namespace raison::testing {
+namespace {
+
+class Steer : public Cli {
+ protected:
+  RunSettings settings(const char* isa = nullptr) const {
+    RunSettings s;
+    s.env = {{"TERM", "xterm"}, {"NO_COLOR", ""}, {"LC_ALL", "C.UTF-8"}};
+    if (isa) s.env.emplace_back("RAISON_ISA", isa);
+    return s;
+  }
+  static std::vector<std::string> run(std::vector<std::string> more) {
+    more.insert(more.begin(), {RAISON_BINARY, "run"});
+    return more;
+  }
+  static bool has(const std::string& text, const std::string& what) { return text.find(what) != std::string::npos; }
+};
+
+const std::vector<std::string> kVote = {"run", "-p", "2 4 8 -> 24", "--seed", "3"};
+
+std::vector<std::string> vote(std::vector<std::string> more) {
+  more.insert(more.begin(), kVote.begin(), kVote.end());
+  const auto unless_given = [&](const char* name, const char* value) {
+    if (std::find(more.begin(), more.end(), name) == more.end()) more.insert(more.end(), {name, value});
+  };
+  unless_given("--temp", "1");
+  unless_given("--vote", "16");
+  return more;
+}
+
+TEST_F(Steer, VotesOnThePipe) {
+  // This seed's thoughts: most jump to one wrong answer, those that found theirs right agree on another.
+  const RunResult verified = raison(vote({"--vote-by", "self-verified"}));
+  EXPECT_EQ(verified.code, 0) << verified.err;
+  EXPECT_TRUE(has(verified.out, "</think>\n( 8 - 2 ) * 4\n")) << verified.out;
+  EXPECT_TRUE(has(verified.err, "((8-2)*4)  (2 self-verified, confidence 0.")) << verified.err;
+  const RunResult majority = raison(vote({}));
+  EXPECT_EQ(majority.code, 0) << majority.err;
+  EXPECT_TRUE(has(majority.out, "8 + ( 4 + 2 )")) << majority.out;
+  // On another machine, or with another number of threads, the same.
+  const RunResult again = raison(vote({"--vote-by", "self-verified", "--threads", "1"}), settings("ref"));
+  EXPECT_EQ(again.out, verified.out);
+  const RunResult weighted = raison(vote({"--vote-by", "confidence", "--vote-answers", "text"}));
+  EXPECT_EQ(weighted.code, 0) << weighted.err;
+  EXPECT_TRUE(has(weighted.err, "of 16 voted")) << weighted.err;
+  const RunResult sure = raison(vote({"--vote-confidence", "0.99", "--minimum", "12", "--count", "lo,hi"}));
+  EXPECT_TRUE(has(sure.err, "stopped as unsure")) << sure.err;
+}
+
+TEST_F(Steer, VotesThatCannotBe) {
+  const auto refused = [](std::vector<std::string> args, const std::string& why) {
+    const RunResult r = raison(std::move(args));
+    EXPECT_NE(r.code, 0);
+    EXPECT_EQ(r.out, "");
+    EXPECT_NE(r.err.find(why), std::string::npos) << r.err;
+  };
+  refused(vote({"--vote-by", "self-verified", "--vote-answers", "final"}), "need thoughts that say whether");
+  refused(vote({"--temp", "0"}), "a vote needs a temperature");
+  refused(vote({"--stop", "x"}), "looks for no stop strings");
+  refused(vote({"--max-tokens", "3"}), "none of 16 thoughts gave an answer");
+  refused(vote({"--vote-by", "lot"}), "--vote-by");
+  refused(vote({"--vote", "0"}), "--vote");
+}
+
+TEST_F(Steer, VotesFillUpOnATerminal) {
+  Terminal t(run({"--temp", "1", "--seed", "2", "--minimum", "8", "--count", "lo,hi,yes", "--until", "yes", "--threads", "1"}),
+             settings("ref"));
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("/vote 0\r");
+  EXPECT_TRUE(t.wait_for("a vote needs how many")) << t.seen();
+  t.type("/vote 8 final self-verified\r");
+  EXPECT_TRUE(t.wait_for("need thoughts that say")) << t.seen();
+  t.type("/vote 8 by lot\r");
+  EXPECT_TRUE(t.wait_for("knows no \"by\"")) << t.seen();
+  t.type("/vote 24 self-verified\r");
+  EXPECT_TRUE(t.wait_for("24 thoughts will vote (self-verified; answers read as \"countdown\")")) << t.seen();
+  t.type("2 4 8 -> 24\r");
+  EXPECT_TRUE(t.wait_for("of 24 are done")) << t.seen();
+  EXPECT_TRUE(t.wait_for("\033[J")) << t.seen();  // rows that replace themselves
+  EXPECT_TRUE(t.wait_for("24 voted")) << t.seen();
+  EXPECT_TRUE(t.wait_for("all replies")) << t.seen();
+  // Ended before anybody has voted: an error, and the chat goes on.
+  t.type("3 5 7 -> 22\r");
+  EXPECT_TRUE(t.wait_for("0 of 24 are done")) << t.seen();
+  t.type("\x03");
+  EXPECT_TRUE(t.wait_for("gave an answer")) << t.seen();
+  t.type("/vote off\r");
+  EXPECT_TRUE(t.wait_for("no vote")) << t.seen();
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+}
+
+TEST_F(Steer, AKeyEndsTheThought) {
+  Terminal t(
+      run({golden_model("qwen2"), "--temp", "1", "--seed", "1", "--minimum", "400", "--max-tokens", "480", "--threads", "1"}),
+      settings("ref"));
+  const auto before = t.modes();
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("Hello\r");
+  ASSERT_TRUE(t.wait_for("Ctrl+E ends it")) << t.seen();
+  t.type("/set seed 41\r\x05");  // what else is typed is kept for the next line
+  ASSERT_TRUE(t.wait_for("(closed on demand)")) << t.seen();
+  EXPECT_TRUE(t.wait_for("prompt ")) << t.seen();
+  EXPECT_TRUE(t.wait_for("seed 41")) << t.seen();
+  t.type("\x05");  // at the prompt it is the editor's
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+  EXPECT_EQ(t.modes(), before);
+}
+
+TEST_F(Steer, ThoughtsShrinkUnlessTheyAreToStay) {
+  Terminal t(run({golden_model("qwen2"), "--temp", "1", "--seed", "1", "--budget", "60", "--max-tokens", "70"}),
+             settings("ref"));
+  t.resize(24, 60);
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("/thought\r");
+  EXPECT_TRUE(t.wait_for("No thought yet")) << t.seen();
+  t.type("Hello\r");
+  ASSERT_TRUE(t.wait_for("thought 60 tokens")) << t.seen();
+  ASSERT_TRUE(t.wait_for("prompt ")) << t.seen();
+  const size_t at = t.seen().size();
+  t.type("/thought\r");
+  t.type("/show maybe\r");
+  ASSERT_TRUE(t.wait_for("needs on or off")) << t.seen();
+  const std::string thought = t.seen().substr(at);
+  EXPECT_GT(thought.size(), 200u) << "all of it: " << thought;
+  t.type("/show on\r");
+  ASSERT_TRUE(t.wait_for("stay on the screen")) << t.seen();
+  t.type("Hello\r");
+  ASSERT_TRUE(t.wait_for("\033[2m")) << t.seen();
+  const size_t begin = t.seen().size();
+  ASSERT_TRUE(t.wait_for("thought 60 tokens")) << t.seen();
+  EXPECT_EQ(t.seen().find("\033[J", begin), std::string::npos) << "nothing is taken back";
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+}
+
+// Whole oldest turns leave, with a notice, before a reply and in its middle; unasked for, the question is refused with the numbers.
+TEST_F(Steer, ConversationsThatOutgrowTheContext) {
+  for (const bool shift : {true, false}) {
+    SCOPED_TRACE(shift);
+    auto args = run({golden_model("qwen2"), "--temp", "0", "--no-think", "--max-tokens", "20", "--ctx", "90"});
+    if (shift) args.push_back("--context-shift");
+    Terminal t(args, settings());
+    ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+    bool full = false;
+    for (int turn = 0; turn < 8 && !full; ++turn) {
+      t.type("Tell me more about it\r");
+      ASSERT_TRUE(t.wait_for("\n> ")) << t.seen();
+      full = has(t.seen(), shift ? "raison: note: the context is full: the oldest " : "the context holds 90");
+    }
+    EXPECT_TRUE(full) << t.seen();
+    EXPECT_EQ(has(t.seen(), "/clear begins anew (--context-shift"), !shift) << t.seen();
+    t.type("/clear\r/set max-tokens 30\r");
+    ASSERT_TRUE(t.wait_for("max-tokens 30")) << t.seen();
+    t.type("Tell me\r");
+    ASSERT_TRUE(t.wait_for("prompt ")) << t.seen();
+    t.type("/set max-tokens 60\r");
+    ASSERT_TRUE(t.wait_for("max-tokens 60")) << t.seen();
+    t.type("Go on\r");  // the question fits, the reply does not
+    EXPECT_EQ(t.wait_for("left it", shift ? 60 : 1), shift) << t.seen();
+    if (shift) { ASSERT_TRUE(t.wait_for("prompt ")) << t.seen(); }
+    EXPECT_EQ(has(t.seen(), "· the context is full"), !shift) << t.seen();
+    t.type("/exit\r");
+    EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+  }
+}
+
+}  // namespace
+}  // namespace raison::testing
