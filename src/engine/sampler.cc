@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "base/math.h"
@@ -219,12 +220,19 @@ Result<Candidates> truncated(std::vector<float> x, const SamplingParams& p) {
   c.top = x[static_cast<size_t>(best)];
   const auto k = static_cast<size_t>(p.top_k);
   const float floor = k > 0 && k < x.size() ? kth_largest(x, k) : -kInf;
-  c.ids.reserve(floor == -kInf ? x.size() : 2 * k);
-  c.x.reserve(floor == -kInf ? x.size() : 2 * k);
-  for (size_t i = 0; i < x.size(); ++i) {
-    if (!(x[i] >= floor) || x[i] == -kInf) continue;
-    c.ids.push_back(static_cast<int32_t>(i));
-    c.x.push_back(x[i]);
+  bool all = floor == -kInf;  // as mostly without top-k: nothing to pick out
+  if (all)
+    for (const float v : x) all &= v != -kInf;
+  if (all) {
+    c.ids.resize(x.size());
+    std::iota(c.ids.begin(), c.ids.end(), 0);
+    c.x = std::move(x);
+  } else {
+    for (size_t i = 0; i < x.size(); ++i) {
+      if (!(x[i] >= floor) || x[i] == -kInf) continue;
+      c.ids.push_back(static_cast<int32_t>(i));
+      c.x.push_back(x[i]);
+    }
   }
   c.weigh();
   if (p.top_p < 1) keep_top_p(c, p.top_p);
