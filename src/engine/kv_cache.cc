@@ -1,18 +1,28 @@
 #include "engine/kv_cache.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace raison {
 
+// Half as many pages more as there are, up to a slab of 32 MiB.
+Status KvCache::grow() {
+  const auto have = static_cast<int64_t>(pages_.size());
+  if (max_pages_ > 0 && have >= max_pages_)
+    return error("the KV cache is full: {} pages of {} positions are in use; allow it more memory, or fewer sequences", held_,
+                 layout_.page_size);
+  constexpr int64_t kSlab = int64_t{32} << 20;
+  int64_t more = std::clamp<int64_t>(have / 2, 1, std::max<int64_t>(1, kSlab / layout_.page_bytes()));
+  if (max_pages_ > 0) more = std::min(more, max_pages_ - have);
+  RAISON_ASSIGN(auto slab, Storage::allocate(static_cast<size_t>(more * layout_.page_bytes())));
+  for (int64_t i = more; i-- > 0;) free_.push_back(static_cast<Page>(have + i));  // the first is taken first
+  for (int64_t i = 0; i < more; ++i) pages_.push_back({slab->data() + i * layout_.page_bytes()});
+  slabs_.push_back(std::move(slab));
+  return {};
+}
+
 Result<KvCache::Page> KvCache::take() {
-  if (free_.empty()) {
-    if (max_pages_ > 0 && static_cast<int64_t>(pages_.size()) >= max_pages_)
-      return error("the KV cache is full: {} pages of {} positions are in use; allow it more memory, or fewer sequences", held_,
-                   layout_.page_size);
-    RAISON_ASSIGN(auto storage, Storage::allocate(static_cast<size_t>(layout_.page_bytes())));
-    free_.push_back(static_cast<Page>(pages_.size()));
-    pages_.push_back({std::move(storage)});
-  }
+  if (free_.empty()) RAISON_RETURN_IF_ERROR(grow());
   const Page page = free_.back();
   free_.pop_back();
   pages_[static_cast<size_t>(page)].holders = 1;

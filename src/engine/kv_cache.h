@@ -32,7 +32,7 @@ class KvCache {
   int holders(Page page) const { return pages_[static_cast<size_t>(page)].holders; }
   // The prefix tree is (or is no more) one of the page's holders.
   void set_in_tree(Page page, bool in_tree);
-  uint8_t* data(Page page) const { return pages_[static_cast<size_t>(page)].storage->data(); }
+  uint8_t* data(Page page) const { return pages_[static_cast<size_t>(page)].data; }
 
   // The pages of one sequence; given back on destruction. Must not outlive the cache.
   class Sequence {
@@ -60,16 +60,18 @@ class KvCache {
 
  private:
   struct Slot {
-    std::shared_ptr<Storage> storage;  // zeroed at first: no position is ever an uninitialised number
+    uint8_t* data = nullptr;  // in one of the slabs; zeroed at first: no position is ever an uninitialised number
     int holders = 0;
     bool in_tree = false;
     bool idle() const { return in_tree && holders == 1; }
   };
+  Status grow();
   template <class Change>
   void change(Page page, Change what);
 
   KvLayout layout_;
   int64_t max_pages_, held_ = 0, idle_ = 0;
+  std::vector<std::shared_ptr<Storage>> slabs_;  // of several pages each: huge pages hold more than one
   std::vector<Slot> pages_;
   std::vector<Page> free_;
 };

@@ -1,5 +1,8 @@
 #include "tensor/packed.h"
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <vector>
@@ -8,16 +11,50 @@
 
 namespace raison {
 
-Result<std::shared_ptr<Storage>> Storage::allocate(size_t bytes) {
-  const size_t rounded = (bytes + 63) / 64 * 64;
-  if (rounded < bytes) return error("cannot allocate {} bytes", bytes);
-  void* p = ::operator new(rounded ? rounded : 64, std::align_val_t(64), std::nothrow);
-  if (!p) return error("cannot allocate {} bytes: out of memory; use a smaller model or context", bytes);
-  std::memset(p, 0, rounded ? rounded : 64);
-  return std::shared_ptr<Storage>(new Storage(static_cast<uint8_t*>(p), bytes));
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kMayMap = false;  // its red zones are worth more
+#else
+constexpr bool kMayMap = true;
+#endif
+
+size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+// Fresh pages, so zeros, that begin on a huge page's boundary; huge where the system grants them: matrices and caches are read from one
+// end to the other, and with small pages the next address is translated, and prefetching begins anew, every 4 KiB.
+uint8_t* map_huge(size_t bytes) {
+  const size_t whole = bytes + kHugePage;
+  void* got = ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (got == MAP_FAILED) return nullptr;
+  auto* begin = static_cast<uint8_t*>(got);
+  const size_t skip = round_up(reinterpret_cast<uintptr_t>(begin), kHugePage) - reinterpret_cast<uintptr_t>(begin);
+  if (skip > 0) ::munmap(begin, skip);
+  if (skip < kHugePage) ::munmap(begin + skip + bytes, kHugePage - skip);
+  ::madvise(begin + skip, bytes, MADV_HUGEPAGE);  // advice: small pages serve too
+  return begin + skip;
 }
 
-Storage::~Storage() { ::operator delete(data_, std::align_val_t(64)); }
+}  // namespace
+
+Result<std::shared_ptr<Storage>> Storage::allocate(size_t bytes) {
+  const bool mapped = kMayMap && bytes >= kHugePage;
+  const size_t rounded = round_up(std::max<size_t>(bytes, 1), mapped ? 4096 : 64);
+  if (rounded < bytes || rounded + kHugePage < rounded) return error("cannot allocate {} bytes", bytes);
+  uint8_t* p = mapped ? map_huge(rounded) : static_cast<uint8_t*>(::operator new(rounded, std::align_val_t(64), std::nothrow));
+  if (!p) return error("cannot allocate {} bytes: out of memory; use a smaller model or context", bytes);
+  if (!mapped) std::memset(p, 0, rounded);
+  return std::shared_ptr<Storage>(new Storage(p, bytes, mapped ? rounded : 0));
+}
+
+Storage::~Storage() {
+  if (mapped_ > 0) {
+    ::munmap(data_, mapped_);
+  } else {
+    ::operator delete(data_, std::align_val_t(64));
+  }
+}
 
 Status PackedWeight::check(DType type, int64_t rows, int64_t cols) {
   if (!is_computable(type)) return error("weights of type {} cannot be computed with; {} can", dtype_name(type), kComputable);

@@ -93,7 +93,7 @@ constexpr int kMostBlockBytes = 256;
 // Columns [k0, k0 + count) of a row as fp32; both multiples of the type's block.
 void dequantize_panel_row(const PackedView& w, int64_t row, int64_t k0, int64_t count, float* out);
 
-// 64-byte-aligned owned memory, zeroed.
+// 64-byte-aligned owned memory, zeroed. From 2 MiB on it lies in pages of its own, huge ones if the system gives them.
 class Storage {
  public:
   static Result<std::shared_ptr<Storage>> allocate(size_t bytes);  // an error, never bad_alloc
@@ -105,9 +105,10 @@ class Storage {
   size_t bytes() const { return bytes_; }
 
  private:
-  Storage(uint8_t* data, size_t bytes) : data_(data), bytes_(bytes) {}
+  Storage(uint8_t* data, size_t bytes, size_t mapped) : data_(data), bytes_(bytes), mapped_(mapped) {}
   uint8_t* data_;
   size_t bytes_;
+  size_t mapped_;  // bytes of the mapping; 0: allocated
 };
 
 class PackedWeight {
