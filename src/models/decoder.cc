@@ -1,5 +1,7 @@
 #include "models/decoder.h"
 
+#include <cstring>
+
 namespace raison {
 
 Tensor Decoder::forward(Context& ctx, const ForwardBatch& batch) {
@@ -8,10 +10,19 @@ Tensor Decoder::forward(Context& ctx, const ForwardBatch& batch) {
   const RopeRows angles = rope_.rows(batch.positions, batch.rope_offset);
   if (ctx.tape) ctx.tape->record([row_pages](Context&) {});
   Tensor x = embedding(ctx, *embedding_, batch.tokens);  // [T, hidden]
-  for (int64_t l = 0; l < info_.layers; ++l)
-    x = checkpoint(ctx, x, [this, &batch, row_pages, angles, l](Context& c, const Tensor& in) {
+  for (int64_t l = 0; l < info_.layers; ++l) {
+    const Arena::Mark mark = ctx.arena.mark();
+    const Tensor y = checkpoint(ctx, x, [this, &batch, row_pages, angles, l](Context& c, const Tensor& in) {
       return block(c, l, in, batch, *row_pages, angles);
     });
+    if (ctx.tape) {
+      x = y;
+      continue;
+    }
+    // Nobody looks back: every block works in the same memory.
+    std::memcpy(x.data, y.data, static_cast<size_t>(x.size()) * sizeof(float));
+    ctx.arena.rewind(mark);
+  }
   if (static_cast<int64_t>(batch.output_rows.size()) != batch.rows()) x = select_rows(ctx, x, batch.output_rows);
   return final_norm_(ctx, x);  // [R, hidden]
 }
