@@ -19,7 +19,8 @@ constexpr int64_t kPrefill = 512, kDecodeSteps = 32;
 struct BenchOptions {
   std::string model, json, cache_type;
   int64_t prefill = -1, decode = -1, context = 0;  // -1: the default, or what the context allows
-  std::vector<int64_t> depths, batches;            // empty: the default
+  int64_t cached = 0;
+  std::vector<int64_t> depths, batches;  // empty: the default
   int repetitions = 3, threads = 0;
   LoadOptions load;
 };
@@ -112,7 +113,7 @@ nlohmann::ordered_json bench_row_json(const SpeedRow& r) {
 }
 
 Status write_bench_json(const BenchOptions& o, const LoadedModel& m, const SpeedOptions& speed,
-                        const std::vector<SpeedRow>& rows, bool stopped) {
+                        const std::vector<SpeedRow>& rows, const std::optional<SpeedMeter::FirstToken>& first, bool stopped) {
   if (o.json.empty()) return {};
   const ModelInfo& info = m.model->info();
   const CpuName cpu = cpu_name();
@@ -133,6 +134,11 @@ Status write_bench_json(const BenchOptions& o, const LoadedModel& m, const Speed
   j["interrupted"] = stopped;
   j["rows"] = nlohmann::ordered_json::array();
   for (const SpeedRow& r : rows) j["rows"].push_back(bench_row_json(r));
+  if (first)
+    j["first_token"] = {{"prefix", o.cached},
+                        {"own", SpeedMeter::kOwn},
+                        {"cached_seconds", first->cached},
+                        {"uncached_seconds", first->uncached}};
   return write_file_atomic(o.json, j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
@@ -153,6 +159,7 @@ Result<std::vector<SpeedTest>> bench_plan(const BenchOptions& o, const SpeedMete
     RAISON_RETURN_IF_ERROR(add({SpeedTest::Kind::Decode, depth, 1}, !o.depths.empty()));
   for (const int64_t batch : o.batches.empty() ? std::vector<int64_t>{1, 4, 16} : o.batches)
     RAISON_RETURN_IF_ERROR(add({SpeedTest::Kind::Decode, 0, batch}, !o.batches.empty()));
+  if (o.cached > 0) RAISON_RETURN_IF_ERROR(meter.check({SpeedTest::Kind::Prefill, o.cached + SpeedMeter::kOwn, 1}));
   if (plan.empty()) return error("a context of {} leaves nothing to measure; raise --ctx or lower --decode", context);
   return plan;
 }
@@ -198,9 +205,20 @@ Result<int> run_bench(const BenchOptions& o) {
     put(bench_line(**row));
     rows.push_back(std::move(**row));
   }
-  const bool stopped = rows.size() < plan.size();
+  bool stopped = rows.size() < plan.size();
+  std::optional<SpeedMeter::FirstToken> first;
+  if (o.cached > 0 && !stopped && !failed) {
+    auto measured = meter.measure_first_token(o.cached);
+    end_bench_progress();
+    if (!measured.ok()) failed = measured.error();
+    if (measured.ok()) first = *measured;
+    stopped = !first;
+    if (first)
+      put(fmt::format("first token behind {} cached: {:.1f} ms, {:.2f} % of the {:.1f} ms without the cache\n", o.cached,
+                      1e3 * first->cached, 100 * first->cached / first->uncached, 1e3 * first->uncached));
+  }
   if (!rows.empty()) put(bench_notes(rows, m->model->info()));
-  RAISON_RETURN_IF_ERROR(write_bench_json(o, *m, speed, rows, stopped));
+  RAISON_RETURN_IF_ERROR(write_bench_json(o, *m, speed, rows, first, stopped));
   if (failed) return *failed;
   if (stopped) note("interrupted; what is above was measured whole");
   return stopped ? 130 : 0;
@@ -221,6 +239,11 @@ void add_bench(CLI::App& app, Action& action) {
   add_list_option(command, "--depths", &o->depths, 0, 1 << 24,
                   "Decode behind so many positions (default: 0,2048,8192, as far as the context goes)");
   add_list_option(command, "--batches", &o->batches, 1, 1024, "Decode so many sequences at once (default: 1,4,16)");
+  command
+      ->add_option("--cached", o->cached,
+                   "Time to the first token of a prompt whose first N tokens are cached, and of one's that are not")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
+      ->type_name("N");
   command->add_option("--repetitions", o->repetitions, "Times that each is measured (default: 3)")
       ->check(CLI::Range(1, 1000))
       ->type_name("N");

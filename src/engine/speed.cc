@@ -163,6 +163,48 @@ Result<bool> SpeedMeter::decode(const SpeedTest& test, SpeedRow* row) {
   return true;
 }
 
+Result<std::optional<SpeedMeter::FirstToken>> SpeedMeter::measure_first_token(int64_t prefix) {
+  const SpeedTest as_prefill{SpeedTest::Kind::Prefill, prefix + kOwn, 1};
+  RAISON_RETURN_IF_ERROR(check(as_prefill));
+  EngineOptions o = engine_options(as_prefill);
+  o.prefix_cache = true;
+  Running r{Engine(model_, exec_, kernels_, o)};
+  const auto vocab = static_cast<uint64_t>(model_.info().vocab);
+  const auto draw = [&](int64_t n) {
+    Rng rng(kPromptSeed, prompts_++);
+    std::vector<int32_t> tokens(static_cast<size_t>(n));
+    for (int32_t& t : tokens) t = static_cast<int32_t>(rng.below(vocab));
+    return tokens;
+  };
+  const std::string what = fmt::format("first token behind {} cached", prefix);
+  // One answer token each; with it the request ends.
+  const auto ask = [&](const std::vector<int32_t>& beginning) -> Result<std::optional<double>> {
+    Request request;
+    request.prompt = beginning;
+    const auto own = draw(kOwn);
+    request.prompt.insert(request.prompt.end(), own.begin(), own.end());
+    request.sampling.temperature = 0;
+    request.max_tokens = 1;
+    RAISON_RETURN_IF_ERROR(r.engine.submit(std::move(request)));
+    double seconds = 0;
+    while (!r.engine.idle()) {
+      RAISON_ASSIGN(const bool more, step(r, what, &seconds));
+      if (!more) return std::optional<double>();
+    }
+    return std::optional<double>(seconds);
+  };
+  std::vector<double> cached, uncached;
+  for (int i = -1; i < options_.repetitions; ++i) {  // -1: warming up
+    const auto beginning = draw(prefix);
+    for (auto* list : {&uncached, &cached}) {
+      RAISON_ASSIGN(const std::optional<double> seconds, ask(beginning));
+      if (!seconds) return std::optional<FirstToken>();
+      if (i >= 0) list->push_back(*seconds);
+    }
+  }
+  return std::optional<FirstToken>({median(cached), median(uncached)});
+}
+
 Result<std::optional<SpeedRow>> SpeedMeter::measure(const SpeedTest& test) {
   RAISON_RETURN_IF_ERROR(check(test));
   SpeedRow row;

@@ -52,6 +52,14 @@ class SpeedMeter {
   // Error: as check, or what the engine says. None: progress() ended it.
   Result<std::optional<SpeedRow>> measure(const SpeedTest& test);
 
+  // Times to the first token of prompts of `prefix` tokens and kOwn more: seconds where the prefix lies in the cache, and where nothing does.
+  // Medians. Errors, and none, as of measure.
+  static constexpr int64_t kOwn = 16;
+  struct FirstToken {
+    double cached = 0, uncached = 0;
+  };
+  Result<std::optional<FirstToken>> measure_first_token(int64_t prefix);
+
  private:
   struct Running;
   EngineOptions engine_options(const SpeedTest& test) const;

@@ -12,9 +12,11 @@ class BenchCommand : public Cli {};
 const std::string kBenchModel = std::string(RAISON_SOURCE_DIR) + "/models/countdown-base";
 
 TEST_F(BenchCommand, TableAndJsonHaveTheRows) {
-  const RunResult r = raison({"bench", kBenchModel, "--prefill", "20", "--decode", "2", "--depths", "0,30", "--batches", "1,3",
-                              "--repetitions", "2", "--threads", "2", "--ctx", "64", "--json", path("speed.json")});
+  const RunResult r = raison(
+      {"bench",         kBenchModel, "--prefill", "20", "--decode", "2",  "--depths", "0,30", "--batches", "1,3",
+       "--repetitions", "2",         "--threads", "2",  "--ctx",    "64", "--cached", "40",   "--json",    path("speed.json")});
   ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.out.find("\nfirst token behind 40 cached: "), std::string::npos) << r.out;
   EXPECT_EQ(r.err, "") << "no progress where no terminal is";
   for (const char* row : {"prefill 20", "decode at 0", "decode at 30", "decode 3 at once"})
     EXPECT_TRUE(std::regex_search(
@@ -35,6 +37,8 @@ TEST_F(BenchCommand, TableAndJsonHaveTheRows) {
   EXPECT_EQ(j["rows"][2]["depth"], 30);
   EXPECT_EQ(j["rows"][3]["sequences"], 3);
   EXPECT_EQ(j["rows"][3]["tokens"], 6);
+  EXPECT_EQ(j["first_token"]["prefix"], 40);
+  for (const char* key : {"cached_seconds", "uncached_seconds"}) EXPECT_GT(j["first_token"][key].get<double>(), 0) << key;
   for (const auto& row : j["rows"]) {
     EXPECT_EQ(row["seconds"].size(), 2u);
     for (const char* key : {"tokens_per_second", "tokens_per_second_min", "tokens_per_second_max", "ms_per_step", "reached"})
