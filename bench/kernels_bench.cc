@@ -124,12 +124,10 @@ void bench_attention(const Bench& bench, const AttentionBench& a) {
   const int64_t dim = layout.head_dim, v_dim = layout.v_dim(), heads = layout.kv_heads;
   const int64_t page_count = (a.positions + layout.page_size - 1) / layout.page_size;
   const auto cache_bytes = static_cast<double>(page_count * layout.page_bytes());
-  std::vector<uint8_t> memory(static_cast<size_t>(page_count * layout.page_bytes()) + 64);
+  const auto memory = Storage::allocate(static_cast<size_t>(page_count * layout.page_bytes()));  // as the engine's pages
+  if (!memory.ok()) return;
   std::vector<uint8_t*> pages;
-  for (int64_t p = 0; p < page_count; ++p) {
-    const auto start = (reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64;
-    pages.push_back(reinterpret_cast<uint8_t*>(start) + p * layout.page_bytes());
-  }
+  for (int64_t p = 0; p < page_count; ++p) pages.push_back((*memory)->data() + p * layout.page_bytes());
   std::vector<int32_t> positions;
   for (int64_t p = 0; p < a.positions; ++p) positions.push_back(static_cast<int32_t>(p));
   const std::vector<uint8_t* const*> row_pages(positions.size(), pages.data());
