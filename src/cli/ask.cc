@@ -1,5 +1,7 @@
 #include "cli/ask.h"
 
+#include <algorithm>
+
 #include "cli/console.h"
 #include "tokenizer/conversation.h"
 
@@ -13,13 +15,14 @@ class ContextShift {
                const std::string& last)
       : m_(model), thinking_(thinking), options_(options), messages_(messages), last_(last) {}
 
-  // The longest prompt that takes, with `reply` tokens more, at most three quarters of `room`, so that the next shift is not due at once;
-  // if even the last turn alone takes more, that one. None: nothing can be dropped, or what is left has no room at all.
-  Result<std::optional<ReplyRequest::Shorter>> shorten(int64_t before, int64_t reply, int64_t room) {
+  // The longest prompt that takes, with `reply` tokens more, at most three quarters of `room`, so that the next shift is not due at once,
+  // and leaves room for `wanted` tokens; if even the last turn alone takes more, that one. None: nothing can be dropped, or what is left
+  // has no room at all.
+  Result<std::optional<ReplyRequest::Shorter>> shorten(int64_t before, int64_t reply, int64_t wanted, int64_t room) {
     nlohmann::ordered_json kept = *messages_;
     ModelPrompt prompt;
     int64_t turns = 0;
-    while (turns == 0 || size(prompt) + reply > room * 3 / 4) {
+    while (turns == 0 || size(prompt) + reply > room * 3 / 4 || size(prompt) + reply + wanted > room) {
       auto fewer = without_oldest_turn(kept);
       if (!fewer) break;
       kept = std::move(*fewer);
@@ -46,7 +49,7 @@ class ContextShift {
 }  // namespace
 
 Result<Reply> ask(LoadedModel& m, const Thinking& thinking, Engine& engine, const RunOptions& options,
-                  nlohmann::ordered_json* messages, const std::string& last) {
+                  nlohmann::ordered_json* messages, const std::string& last, bool* outgrown) {
   RAISON_ASSIGN(const ResolvedSampling sampling, resolve_sampling(options.sampling, m.files.generation));
   const bool raw = options.raw || !m.text.chat_template;
   ReplyRequest request;
@@ -57,18 +60,21 @@ Result<Reply> ask(LoadedModel& m, const Thinking& thinking, Engine& engine, cons
   request.max_tokens = sampling.max_tokens;
   request.trim = !raw;
   request.show_thinking = options.show_thinking;
+  request.keys = options.keys;
+  const auto held = static_cast<int64_t>(request.prompt.tokens.size());
+  const bool fits = held + std::max<int64_t>(1, request.max_tokens) <= engine.room();
+  if (outgrown) *outgrown = !fits;
   ContextShift shift(m, thinking, options, messages, last);
   if (options.context_shift && !raw) {
-    const auto held = static_cast<int64_t>(request.prompt.tokens.size());
-    if (held >= engine.context()) {
-      RAISON_ASSIGN(auto shorter, shift.shorten(held, 0, engine.context()));
+    if (!fits) {
+      RAISON_ASSIGN(auto shorter, shift.shorten(held, 0, request.max_tokens, engine.room()));
       if (shorter) {
         request.prompt = std::move(shorter->prompt);
         note(shorter->notice);
       }
     }
     request.shorter = [&shift, held = static_cast<int64_t>(request.prompt.tokens.size())](int64_t reply, int64_t room) mutable {
-      auto shorter = shift.shorten(held, reply, room);
+      auto shorter = shift.shorten(held, reply, 0, room);
       if (shorter.ok() && *shorter) held = static_cast<int64_t>((*shorter)->prompt.tokens.size());
       return shorter;
     };

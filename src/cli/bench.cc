@@ -167,15 +167,11 @@ Result<std::vector<SpeedTest>> bench_plan(const BenchOptions& o, const SpeedMete
 // On a terminal what is going on, at most ten times a second: the threads that compute should not wait for it.
 bool bench_progress(const std::string& what) {
   static double last = 0;
-  if (const double now = steady_seconds(); stderr_is_terminal() && now - last > 0.1) {
+  if (const double now = steady_seconds(); now - last > 0.1) {
     last = now;
-    fprintf(stderr, "\r\033[K%s", what.c_str());
+    show_progress(what);
   }
   return !interrupted();
-}
-
-void end_bench_progress() {
-  if (stderr_is_terminal()) fprintf(stderr, "\r\033[K");
 }
 
 Result<int> run_bench(const BenchOptions& o) {
@@ -199,7 +195,7 @@ Result<int> run_bench(const BenchOptions& o) {
   std::optional<Error> failed;
   for (const SpeedTest& test : plan) {
     auto row = meter.measure(test);
-    end_bench_progress();
+    clear_progress();
     if (!row.ok()) failed = row.error();
     if (!row.ok() || !*row) break;
     put(bench_line(**row));
@@ -209,7 +205,7 @@ Result<int> run_bench(const BenchOptions& o) {
   std::optional<SpeedMeter::FirstToken> first;
   if (o.cached > 0 && !stopped && !failed) {
     auto measured = meter.measure_first_token(o.cached);
-    end_bench_progress();
+    clear_progress();
     if (!measured.ok()) failed = measured.error();
     if (measured.ok()) first = *measured;
     stopped = !first;

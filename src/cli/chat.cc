@@ -18,12 +18,14 @@ namespace {
 
 const char* prompt_text(EditLine*) { return "> "; }
 
-volatile sig_atomic_t window_changed = 0, continued = 0;
+volatile sig_atomic_t window_changed = 0;
 extern "C" void on_window_change(int) { window_changed = 1; }
-extern "C" void on_continue(int) { continued = 1; }
 
 // A window of another width, or the terminal back from whoever used it while we were stopped (Ctrl+Z, fg).
 void redraw(EditLine* edit) {
+  static int seen = 0;
+  const bool continued = seen != times_continued();
+  seen = times_continued();
   if (continued) {
     el_set(edit, EL_PREP_TERM, 0);  // the editor believes that its modes still hold
     el_set(edit, EL_PREP_TERM, 1);
@@ -31,12 +33,15 @@ void redraw(EditLine* edit) {
   if (window_changed) el_resize(edit);
   if (continued || window_changed) el_set(edit, EL_REFRESH);
   window_changed = 0;
-  continued = 0;
 }
 
 // One byte of the keyboard; -1 with EINTR once Ctrl+C has been pressed. Signals are let in only while poll waits: one that came
 // between the look at its flag and the read would otherwise not be seen before the next key.
 ssize_t read_key(EditLine* edit, unsigned char* byte) {
+  if (const auto kept = next_typed()) {
+    *byte = *kept;
+    return 1;
+  }
   sigset_t ours, before;
   sigemptyset(&ours);
   for (int number : {SIGINT, SIGWINCH, SIGCONT}) sigaddset(&ours, number);
@@ -150,13 +155,13 @@ class Chat {
  public:
   Chat(LoadedModel& model, const Thinking& thinking, Engine& engine, RunOptions options)
       : m_(model), thinking_(thinking), engine_(engine), options_(std::move(options)) {
+    options_.keys = true;
     clear();
   }
 
   Result<int> run() {
     catch_interrupts();
     signal(SIGWINCH, on_window_change);
-    signal(SIGCONT, on_continue);
     LineEditor editor;
     if (!editor.ok()) return error("cannot edit lines on this terminal; give the question with -p");
     put(greeting());
@@ -264,12 +269,11 @@ class Chat {
                               : "/effort needs a level, or off.\n");
       return;
     }
-    // Tried on a question, so that a level that the template does not know is found now.
-    const nlohmann::ordered_json question = nlohmann::ordered_json::array({{{"role", "user"}, {"content", "?"}}});
-    const auto prompt = make_prompt(m_.text, thinking_, question, "?", plain(), changed);
+    // Tried at once, so that a level that the template does not know is found now.
+    const Status possible = check_thinking(m_.text, thinking_, changed);
     const auto limits = think_limits(m_.text, thinking_, changed);
-    if (!prompt.ok() || !limits.ok()) {
-      put(terminal_safe(prompt.ok() ? limits.message() : prompt.message()) + "\n");
+    if (!possible.ok() || !limits.ok()) {
+      put(terminal_safe(limits.ok() ? possible.message() : limits.message()) + "\n");
       return;
     }
     options_.thinking = changed;
@@ -316,13 +320,12 @@ class Chat {
   // Answers and remembers. Returns true if Ctrl+C stopped the reply, so that the next one leaves.
   bool answer(const std::string& text) {
     messages_.push_back({{"role", "user"}, {"content", lossy_utf8(text)}});
-    const auto reply = ask(m_, thinking_, engine_, options_, &messages_, text);
+    bool outgrown = false;
+    const auto reply = ask(m_, thinking_, engine_, options_, &messages_, text, &outgrown);
     if (!reply.ok()) {
       messages_.erase(messages_.size() - 1);  // what could not be answered is not part of the conversation
       put(terminal_safe(reply.message()) + "\n");
-      put(messages_.empty() || options_.context_shift ? "\n"
-                                                      : "If the conversation has outgrown the context, /clear begins anew "
-                                                        "(--context-shift drops old turns instead).\n\n");
+      put(outgrown && !messages_.empty() ? "/clear begins anew (--context-shift would drop old turns instead).\n\n" : "\n");
       clear_interrupt();  // of a vote that was ended before anybody had voted
       return false;
     }
@@ -332,6 +335,7 @@ class Chat {
     note(stats_line(*reply));
     put("\n");
     const bool stopped = reply->finish == FinishReason::Cancelled;
+    if (stopped) forget_typed();  // as the terminal does with what it still holds
     clear_interrupt();
     return stopped;
   }

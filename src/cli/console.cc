@@ -1,16 +1,19 @@
 #include "cli/console.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "cli/live_block.h"
 #include "tokenizer/utf8.h"
 
 namespace raison::cli {
@@ -57,6 +60,9 @@ extern "C" void on_fatal_signal(int number) {
   raise(number);
 }
 
+volatile sig_atomic_t continues = 0;
+extern "C" void on_continue(int) { continues = continues + 1; }
+
 }  // namespace
 
 void secure_standard_streams() {
@@ -72,12 +78,21 @@ bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }
 bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
 bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
 
+namespace {
+bool may_have_style() {
+  const char* term = getenv("TERM");
+  const char* no_color = getenv("NO_COLOR");
+  return term != nullptr && strcmp(term, "dumb") != 0 && (!no_color || *no_color == '\0');
+}
+}  // namespace
+
 bool stdout_has_style() {
-  static const bool style = [] {
-    const char* term = getenv("TERM");
-    const char* no_color = getenv("NO_COLOR");
-    return stdout_is_terminal() && term != nullptr && strcmp(term, "dumb") != 0 && (!no_color || *no_color == '\0');
-  }();
+  static const bool style = stdout_is_terminal() && may_have_style();
+  return style;
+}
+
+bool stderr_has_style() {
+  static const bool style = stderr_is_terminal() && may_have_style();
   return style;
 }
 
@@ -119,47 +134,77 @@ void catch_interrupts(bool save_on_all) {
   handle(SIGINT, on_interrupt);
   for (int number : {SIGTERM, SIGHUP}) handle(number, save_on_all ? on_interrupt : on_fatal_signal);
   handle(SIGQUIT, on_fatal_signal);
+  handle(SIGCONT, on_continue);
 }
 
 namespace {
-volatile sig_atomic_t ctrl_e_pressed = 0;
-extern "C" void on_ctrl_e(int) { ctrl_e_pressed = 1; }
+
+std::string typed;  // during replies
 termios before_keys;
-struct sigaction before_ctrl_e;
+
+void set_reply_modes() {
+  termios modes = before_keys;
+  modes.c_lflag &= ~static_cast<tcflag_t>(ECHO | ICANON);
+  modes.c_cc[VMIN] = 1;
+  modes.c_cc[VTIME] = 0;
+  tcsetattr(STDIN_FILENO, TCSANOW, &modes);
+}
+
+// In the background the terminal is another program's, and a change of its modes would stop us.
+bool has_keyboard() { return stdin_is_terminal() && tcgetpgrp(STDIN_FILENO) == getpgrp(); }
+
 }  // namespace
 
-ReplyKeys::ReplyKeys(bool ctrl_e) {
-  if (!stdin_is_terminal() || !stdout_is_terminal() || tcgetpgrp(STDIN_FILENO) != getpgrp()) return;
-  if (tcgetattr(STDIN_FILENO, &before_keys) != 0) return;
-  termios modes = before_keys;
-  modes.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-  if (ctrl_e) {
-    modes.c_lflag |= ISIG | NOFLSH;  // the signal must not throw away what was typed, nor what is still to be shown
-    modes.c_cc[VQUIT] = 'E' & 0x1f;
-    struct sigaction action = {};
-    action.sa_handler = on_ctrl_e;
-    sigemptyset(&action.sa_mask);
-    action.sa_flags = SA_RESTART;
-    ctrl_e_pressed = 0;
-    sigaction(SIGQUIT, &action, &before_ctrl_e);
-  } else {
-    sigaction(SIGQUIT, nullptr, &before_ctrl_e);
-  }
-  active_ = tcsetattr(STDIN_FILENO, TCSANOW, &modes) == 0;
-  if (!active_) sigaction(SIGQUIT, &before_ctrl_e, nullptr);
+int times_continued() { return continues; }
+
+ReplyKeys::ReplyKeys() : continued_(times_continued()) {
+  if (!stdout_is_terminal() || !has_keyboard() || tcgetattr(STDIN_FILENO, &before_keys) != 0) return;
+  active_ = true;
+  set_reply_modes();
 }
 
 ReplyKeys::~ReplyKeys() {
-  if (!active_) return;
-  // In the background the terminal belongs to another program, and a change of its modes would stop us.
-  if (tcgetpgrp(STDIN_FILENO) == getpgrp()) tcsetattr(STDIN_FILENO, TCSANOW, &before_keys);
-  sigaction(SIGQUIT, &before_ctrl_e, nullptr);
+  if (active_ && has_keyboard()) tcsetattr(STDIN_FILENO, TCSANOW, &before_keys);
 }
 
 bool ReplyKeys::take_ctrl_e() {
-  const bool pressed = ctrl_e_pressed != 0;
-  ctrl_e_pressed = 0;
+  if (!active_ || !has_keyboard()) return false;
+  if (continued_ != times_continued()) {
+    continued_ = times_continued();
+    set_reply_modes();
+  }
+  bool pressed = false;
+  pollfd keyboard = {STDIN_FILENO, POLLIN, 0};
+  while (poll(&keyboard, 1, 0) > 0 && (keyboard.revents & POLLIN) != 0) {
+    char bytes[256];
+    const ssize_t n = read(STDIN_FILENO, bytes, sizeof bytes);
+    if (n <= 0) break;
+    for (const char c : std::string_view(bytes, static_cast<size_t>(n))) {
+      if (c == ('E' & 0x1f)) {
+        pressed = true;
+      } else {
+        typed += c;
+      }
+    }
+  }
   return pressed;
+}
+
+std::optional<unsigned char> next_typed() {
+  if (typed.empty()) return std::nullopt;
+  const auto byte = static_cast<unsigned char>(typed.front());
+  typed.erase(0, 1);
+  return byte;
+}
+
+void forget_typed() { typed.clear(); }
+
+void show_progress(std::string_view line) {
+  if (stderr_has_style()) fprintf(stderr, "\r\033[K%s", clipped(line, terminal_size().columns - 1).c_str());
+}
+
+void clear_progress() {
+  if (stderr_has_style()) fprintf(stderr, "\r\033[K");
 }
 
 bool interrupted() { return interrupt_count > 0; }

@@ -1,5 +1,6 @@
 // The console: standard output with its errors noticed, ANSI only on terminals, Ctrl+C as a flag.
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,7 @@ bool stdout_is_terminal();
 bool stderr_is_terminal();
 // ANSI codes may be written to stdout: a terminal, TERM not "dumb", NO_COLOR unset.
 bool stdout_has_style();
+bool stderr_has_style();
 
 // Writes to stdout at once. A reader that has left (broken pipe) ends the program quietly. After the first failure nothing more is written, and output_status() tells why.
 void put(std::string_view text);
@@ -29,20 +31,29 @@ void catch_interrupts(bool save_on_all = false);
 bool interrupted();
 void clear_interrupt();
 
-// While it lives, what is typed is not echoed (it is kept for whoever reads next) and Ctrl+E raises a flag; without reading the keyboard,
-// as the terminal sends it as a signal (SIGQUIT). Does nothing unless stdin and stdout are terminals and this program has the keyboard.
+// Times that the program has been continued after a stop (Ctrl+Z, fg): the terminal's modes and what it shows may be others' then.
+int times_continued();
+
+// The keyboard during a reply of a chat: while it lives nothing is echoed, and Ctrl+E can be asked for; all other keys are kept for
+// next_typed(). Does nothing unless stdin and stdout are terminals and this program has the keyboard.
 class ReplyKeys {
  public:
-  explicit ReplyKeys(bool ctrl_e);
+  ReplyKeys();
   ~ReplyKeys();
   ReplyKeys(const ReplyKeys&) = delete;
   ReplyKeys& operator=(const ReplyKeys&) = delete;
-  bool active() const { return active_; }
-  static bool take_ctrl_e();  // pressed since the last call
+  bool take_ctrl_e();  // pressed since the last call
 
  private:
   bool active_ = false;
+  int continued_ = 0;
 };
+std::optional<unsigned char> next_typed();  // the next key that was kept
+void forget_typed();
+
+// What goes on, on one line of stderr that replaces itself; only on terminals with ANSI codes.
+void show_progress(std::string_view line);
+void clear_progress();
 
 // Text made safe for one line of a terminal: quoted, control characters and broken UTF-8 escaped.
 std::string quote_text(std::string_view text);

@@ -89,8 +89,8 @@ Status write_json(const EvalOptions& options, nlohmann::ordered_json j, const Lo
 std::function<void(int64_t, int64_t)> live_count() {
   if (!stderr_is_terminal()) return {};
   return [](int64_t done, int64_t total) {
-    fprintf(stderr, "\r\033[K%lld of %lld", static_cast<long long>(done), static_cast<long long>(total));
-    if (done == total) fprintf(stderr, "\r\033[K");
+    show_progress(fmt::format("{} of {}", done, total));
+    if (done == total) clear_progress();
   };
 }
 

@@ -134,9 +134,11 @@ class GenerateRun {
       RAISON_RETURN_IF_ERROR(engine.step([&](const TokenEvent& e) { take(e, engine); }));
       if (!fault_.ok()) return fault_.error();
       progress(file_.count(), before, total);
-      if (interrupted() || !output_status().ok()) return false;
+      if (!interrupted() && output_status().ok()) continue;
+      clear_progress();
+      return false;
     }
-    if (stderr_is_terminal()) fprintf(stderr, "\r\033[K");
+    clear_progress();
     return true;
   }
   int64_t tokens() const { return tokens_; }
@@ -174,25 +176,33 @@ class GenerateRun {
     tokens_ += e.token >= 0 ? 1 : 0;
     if (e.finish == FinishReason::Error) fault_ = error("prompt {}: {}", at->second.key.first + 1, e.error);
     std::string stopped_at;
-    if (e.finish == FinishReason::None && !o_.sampling.stop.empty() && e.token >= 0) stopped_at = stop_string_in(g);
+    const bool more = e.finish == FinishReason::None || e.finish == FinishReason::Length;
+    if (more && !o_.sampling.stop.empty() && e.token >= 0) stopped_at = stop_string_in(g);
     if (e.finish == FinishReason::None && stopped_at.empty()) return;
-    if (!stopped_at.empty()) engine.cancel(e.request);
+    if (e.finish == FinishReason::None) engine.cancel(e.request);
     const Open done = std::move(at->second);
     open_.erase(at);
     if (!fault_.ok() || e.finish == FinishReason::Cancelled) return;
     if (const Status ok = file_.add(done.key, record(done, stopped_at)); !ok.ok()) fault_ = ok;
   }
 
-  // The stop string that the reply's latest tokens have completed. They are looked at as text: a few more than could hold it.
+  // The stop string that the reply's latest tokens have completed: of several the one that ends first, then the longest. They are looked
+  // at as text: a few more than could hold it.
   std::string stop_string_in(const Generation& g) const {
     size_t longest = 0;
     for (const std::string& s : o_.sampling.stop) longest = std::max(longest, s.size());
     const size_t n = std::min(g.tokens.size(), longest + 4);
     const std::vector<int32_t> tail(g.tokens.end() - static_cast<std::ptrdiff_t>(n), g.tokens.end());
     const std::string text = m_.text.tokenizer->decode(tail);
-    for (const std::string& s : o_.sampling.stop)
-      if (text.find(s) != std::string::npos) return s;
-    return "";
+    std::string first;
+    size_t first_end = std::string::npos;
+    for (const std::string& s : o_.sampling.stop) {
+      const size_t at = text.find(s);
+      if (at == std::string::npos || at + s.size() > first_end) continue;
+      if (at + s.size() < first_end || s.size() > first.size()) first = s;
+      first_end = at + s.size();
+    }
+    return first;
   }
 
   Json record(const Open& done, const std::string& stopped_at) const {
@@ -225,15 +235,16 @@ class GenerateRun {
   }
 
   void progress(int64_t done, int64_t before, int64_t total) {
-    if (!stderr_is_terminal()) return;
     const double s = seconds(), made = static_cast<double>(done - before);
     const auto now = static_cast<int64_t>(s * 5);
     if (now == drawn_) return;
     drawn_ = now;
-    std::string line =
-        fmt::format("{} of {} samples · {:.1f} tokens/s", done, total, static_cast<double>(tokens_) / std::max(s, 1e-9));
+    constexpr int64_t kBar = 20;
+    const auto filled = static_cast<size_t>(kBar * done / std::max<int64_t>(total, 1));
+    std::string line = fmt::format("[{:<20}] {} of {} samples · {:.1f} tokens/s", std::string(filled, '#'), done, total,
+                                   static_cast<double>(tokens_) / std::max(s, 1e-9));
     if (made > 0) line += fmt::format(" · {:.0f} s left", s / made * static_cast<double>(total - done));
-    fprintf(stderr, "\r\033[K%s", line.c_str());
+    show_progress(line);
   }
 
   const GenerateOptions& o_;
@@ -305,7 +316,7 @@ Result<int> run_generate(GenerateOptions o) {
   catch_interrupts(true);
   RAISON_ASSIGN(const bool whole, run.run(engine));
   if (!whole) {
-    note(fmt::format("\nstopped: {} in {}; the same command goes on", counted(file->count(), "sample"), file->partial()));
+    note(fmt::format("stopped: {} in {}; the same command goes on", counted(file->count(), "sample"), file->partial()));
     return 130;
   }
   RAISON_RETURN_IF_ERROR(file->finish());

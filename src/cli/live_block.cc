@@ -49,7 +49,7 @@ void break_line(std::string_view line, int columns, std::vector<std::string>* ro
 TerminalSize terminal_size() {
   TerminalSize size;
   winsize w = {};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0) return size;
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0 && ioctl(STDERR_FILENO, TIOCGWINSZ, &w) != 0) return size;
   if (w.ws_col > 0) size.columns = w.ws_col;
   if (w.ws_row > 0) size.rows = w.ws_row;
   return size;
@@ -57,10 +57,10 @@ TerminalSize terminal_size() {
 
 std::vector<std::string> last_rows(std::string_view text, int columns, int most) {
   columns = std::max(columns, 2);  // a wide character fits
-  // Far more than is ever shown, and little enough to break anew each time: rows break where they broke before.
-  constexpr size_t kEnough = size_t{256} << 10;
-  if (text.size() > kEnough) {
-    size_t from = text.size() - kEnough;
+  // More than is shown, and little enough to break anew ten times a second; begun at steps, so that rows stay where they were.
+  constexpr size_t kEnough = size_t{16} << 10;
+  if (text.size() > 2 * kEnough) {
+    size_t from = text.size() / kEnough * kEnough - kEnough;
     while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xc0) == 0x80) ++from;
     text.remove_prefix(from);
   }
@@ -81,31 +81,31 @@ std::string clipped(std::string_view text, int columns) {
   std::string safe = terminal_safe(text), out;
   std::replace_if(
       safe.begin(), safe.end(), [](char c) { return c == '\n' || c == '\t'; }, ' ');
-  int width = 0, last = 0;  // last: columns of the last character
+  int width = 0;
+  size_t fits = 0;  // bytes of out that leave a column for the ellipsis
   for (size_t i = 0; i < safe.size();) {
     const Utf8Step step = utf8_step(safe, i);
-    const int w = columns_of(step.code);
-    if (width + w > columns) {
-      while (!out.empty() && width + 1 > columns) {  // room for the ellipsis
-        while ((static_cast<unsigned char>(out.back()) & 0xc0) == 0x80) out.pop_back();
-        out.pop_back();
-        width -= std::max(last, 1);
-      }
-      return out + "…";
-    }
+    width += columns_of(step.code);
+    if (width > columns) return out.substr(0, fits) + (columns > 0 ? "…" : "");
     append_utf8(out, step.code);
-    width += w;
-    last = w;
+    if (width < columns) fits = out.size();
     i += step.length;
   }
   return out;
 }
 
-void LiveBlock::show(const std::vector<std::string>& rows) {
+void LiveBlock::show(const std::vector<std::string>& rows, bool dim) {
+  if (continued_ != times_continued()) shown_ = 0;  // others have written below them
+  continued_ = times_continued();
+  const TerminalSize size = terminal_size();
+  const size_t most = static_cast<size_t>(std::max(size.rows - 1, 1));
   std::string out = shown_ > 0 ? fmt::format("\r\033[{}A\033[J", shown_) : "";
-  for (const std::string& row : rows) out += row + "\n";
+  shown_ = std::min(rows.size(), most);
+  for (size_t i = rows.size() - shown_; i < rows.size(); ++i) {
+    const std::string row = clipped(rows[i], size.columns - 1);  // in the last column some terminals would begin a new row
+    out += dim ? fmt::format("\033[2m{}\033[0m\n", row) : row + "\n";
+  }
   put(out);
-  shown_ = rows.size();
   last_ = std::chrono::steady_clock::now();
 }
 

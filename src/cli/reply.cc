@@ -26,7 +26,7 @@ std::string rate(double count, double seconds) {
 }  // namespace
 
 ReplyPrinter::ReplyPrinter(const Tokenizer& tokenizer, const Thinking& thinking, const ModelPrompt& prompt, bool trim,
-                           bool show_thinking)
+                           bool show_thinking, bool keys)
     : tokenizer_(tokenizer),
       model_(thinking),
       decoder_(tokenizer, true),
@@ -34,6 +34,7 @@ ReplyPrinter::ReplyPrinter(const Tokenizer& tokenizer, const Thinking& thinking,
       style_(stdout_has_style()),
       terminal_(stdout_is_terminal()),
       window_(style_ && !show_thinking),
+      keys_(keys),
       trim_segment_(trim) {
   // The decoder sees the prompt first, so that a continuation keeps the space that a reply from nothing would lose.
   for (int32_t id : prompt.tokens) (void)decoder_.push(id);
@@ -106,15 +107,11 @@ void ReplyPrinter::emit(std::string_view text) {
 
 void ReplyPrinter::draw_window() {
   const TerminalSize size = terminal_size();
-  const int columns = size.columns - 1;  // in the last column some terminals would begin a new row
   std::vector<std::string> rows =
-      last_rows(std::string_view(thought_).substr(thought_begin_), columns, std::clamp(size.rows - 2, 1, kWindowRows));
-  rows.push_back(
-      clipped(fmt::format("thinking · {} · {:.1f} s{}", counted(thought_tokens_, "token"),
-                          thought_seconds_ + seconds_since(thought_start_), stdin_is_terminal() ? " · Ctrl+E ends it" : ""),
-              columns));
-  for (std::string& row : rows) row = fmt::format("{}{}{}", kDim, row, kPlain);
-  block_.show(rows);
+      last_rows(std::string_view(thought_).substr(thought_begin_), size.columns - 1, std::clamp(size.rows - 2, 1, kWindowRows));
+  rows.push_back(fmt::format("thinking · {} · {:.1f} s{}", counted(thought_tokens_, "token"),
+                             thought_seconds_ + seconds_since(thought_start_), keys_ ? " · Ctrl+E ends it" : ""));
+  block_.show(rows, true);
 }
 
 void ReplyPrinter::notice(std::string_view line) {
@@ -174,7 +171,7 @@ class ReplyStream {
         engine_(engine),
         request_(request),
         prompt_(request.prompt),
-        printer_(*text.tokenizer, thinking, request.prompt, request.trim, request.show_thinking),
+        printer_(*text.tokenizer, thinking, request.prompt, request.trim, request.show_thinking, request.keys),
         stop_(std::move(stop)) {
     reply_.prompt_tokens = static_cast<int64_t>(request.prompt.tokens.size());
   }
@@ -182,16 +179,11 @@ class ReplyStream {
   Result<Reply> run() {
     const auto start = Clock::now();
     const EngineStats before = engine_.stats();
-    const ReplyKeys keys(thinking_.format.has_value());
-    while (true) {
-      RAISON_RETURN_IF_ERROR(submit());
-      if (Status ok = drive(); !ok.ok()) {
-        printer_.finish();
-        return ok.error();
-      }
-      RAISON_ASSIGN(const bool more, full() ? shorten() : Result<bool>(false));
-      if (!more) break;
-    }
+    if (request_.keys) keys_.emplace();
+    const Status ok = walk();
+    keys_.reset();
+    if (!ok.ok()) printer_.finish();  // whatever happened, the terminal is left in order
+    RAISON_RETURN_IF_ERROR(ok);
     if (!done_) printer_.print(stop_.finish());
     reply_.thought_open = printer_.thinking();
     printer_.finish();
@@ -201,6 +193,23 @@ class ReplyStream {
   }
 
  private:
+  // Request by request, to the end.
+  Status walk() {
+    RAISON_RETURN_IF_ERROR(submit());
+    while (true) {
+      RAISON_RETURN_IF_ERROR(drive());
+      if (!full()) return {};
+      const auto more = go_on();
+      if (!more.ok()) printer_.notice("raison: note: the reply ends here: " + terminal_safe(more.message()));
+      if (!more.ok() || !*more) return {};
+    }
+  }
+  // Behind a shorter prompt. False: there is none.
+  Result<bool> go_on() {
+    RAISON_ASSIGN(const bool shorter, shorten());
+    if (shorter) RAISON_RETURN_IF_ERROR(submit());
+    return shorter;
+  }
   int64_t made() const { return static_cast<int64_t>(reply_.tokens.size()); }
   // What ended it is want of room, not a bound of the user's.
   bool full() const {
@@ -232,11 +241,13 @@ class ReplyStream {
         reply_.finish = finish;
         return {};
       }
-      end_asked_ = ReplyKeys::take_ctrl_e() || end_asked_;
-      if (end_asked_ && printer_.thinking()) {  // asked before the thought began, it ends it as soon as it does
+      end_asked_ = (keys_ && keys_->take_ctrl_e()) || end_asked_;
+      if (end_asked_ && printer_.thinking() &&
+          ended_in_ != id_) {  // asked for before the thought began, it ends it when it does
         engine_.end_thinking(id_);
-        end_asked_ = false;
+        ended_in_ = id_;
       }
+      if (ended_in_ != 0 && !printer_.thinking()) end_asked_ = false, ended_in_ = 0;
       RAISON_RETURN_IF_ERROR(engine_.step(on_event));
     }
     return {};
@@ -296,6 +307,8 @@ class ReplyStream {
   int64_t shifts_ = 0;
   bool done_ = false;  // a stop string
   bool end_asked_ = false;
+  uint64_t ended_in_ = 0;  // the request that was told so; 0: none
+  std::optional<ReplyKeys> keys_;
   std::optional<Error> failed_;
 };
 
@@ -307,7 +320,7 @@ Result<Reply> stream_reply(const TextSide& text, const Thinking& thinking, Engin
 }
 
 void print_reply(const TextSide& text, const Thinking& thinking, const ReplyRequest& request, const Generation& g) {
-  ReplyPrinter printer(*text.tokenizer, thinking, request.prompt, request.trim, request.show_thinking);
+  ReplyPrinter printer(*text.tokenizer, thinking, request.prompt, request.trim, request.show_thinking, false);
   printer.untimed();
   for (size_t i = 0; i < g.tokens.size(); ++i) {
     if (i + 1 == g.tokens.size() && g.finish == FinishReason::Stop) break;

@@ -20,6 +20,7 @@ struct ReplyRequest {
   std::vector<std::string> stop;  // strings that end the reply; not printed
   int64_t max_tokens = 0;         // 0: what the context holds
   bool trim = true;               // white space before the answer is left out (false: --raw)
+  bool keys = false;              // the keyboard is ours meanwhile: Ctrl+E ends the thought
   bool show_thinking = false;     // thoughts stay on the terminal; else they shrink to one line when done
   // Called when prompt and reply fill all the room there is: a prompt that leaves the reply's tokens more of it, with a word to the user
   // about what was lost; none: there is no such prompt, and the reply ends. Empty: it ends at once.
@@ -50,7 +51,8 @@ struct Reply {
 // </think>.
 class ReplyPrinter {
  public:
-  ReplyPrinter(const Tokenizer& tokenizer, const Thinking& thinking, const ModelPrompt& prompt, bool trim, bool show_thinking);
+  ReplyPrinter(const Tokenizer& tokenizer, const Thinking& thinking, const ModelPrompt& prompt, bool trim, bool show_thinking,
+               bool keys);
   void untimed() { timed_ = false; }  // the thought was thought before
   // The text that this token completed, empty for a mark; it is not printed yet, as a stop string may be in the making.
   std::string push(const TokenEvent& event);
@@ -74,7 +76,7 @@ class ReplyPrinter {
   const Tokenizer& tokenizer_;
   const Thinking& model_;
   StreamDecoder decoder_;
-  const bool trim_, style_, terminal_, window_;
+  const bool trim_, style_, terminal_, window_, keys_;
   bool timed_ = true;
   LiveBlock block_;           // the window, if window_
   size_t thought_begin_ = 0;  // in thought_: of the current one
@@ -95,7 +97,8 @@ class ReplyPrinter {
 // Of a reply's first token on.
 Request engine_request(const TextSide& text, const Thinking& thinking, const ReplyRequest& request);
 
-// Runs one request to its end, to a stop string, or to Ctrl+C (finish is then Cancelled); Ctrl+E ends its thought.
+// Runs one request to its end, to a stop string, or to Ctrl+C (finish is then Cancelled). What fails in its middle ends it, with a
+// note: what has been said is not lost.
 Result<Reply> stream_reply(const TextSide& text, const Thinking& thinking, Engine& engine, const ReplyRequest& request);
 
 // Prints a reply that is there already, in the same way.

@@ -89,6 +89,29 @@ Result<Thinking> thinking_of(TextSide& text, int64_t vocab) {
   return t;
 }
 
+namespace {
+
+Result<ThinkPrompt> render_prompt(const TextSide& text, const ThinkFormat* format, const nlohmann::ordered_json& messages,
+                                  const ThinkingOptions& options) {
+  nlohmann::ordered_json variables = nlohmann::ordered_json::object();
+  variables["messages"] = messages;
+  variables["bos_token"] = text.bos_text;
+  variables["eos_token"] = text.eos_text;
+  ThinkOptions how;
+  if (format) how.thinking = options.think.value_or(true);
+  if (format && !format->effort_variable.empty()) how.effort = options.effort;
+  return think_prompt(*text.chat_template, format, std::move(variables), how);
+}
+
+}  // namespace
+
+Status check_thinking(const TextSide& text, const Thinking& thinking, const ThinkingOptions& options) {
+  if (!text.chat_template || !thinking.format) return {};
+  const nlohmann::ordered_json question = nlohmann::ordered_json::array({{{"role", "user"}, {"content", "?"}}});
+  RAISON_RETURN_IF_ERROR(render_prompt(text, &*thinking.format, question, options));
+  return {};
+}
+
 Result<ModelPrompt> make_prompt(const TextSide& text, const Thinking& thinking, const nlohmann::ordered_json& messages,
                                 const std::string& last, bool raw, const ThinkingOptions& options) {
   ModelPrompt out;
@@ -100,14 +123,7 @@ Result<ModelPrompt> make_prompt(const TextSide& text, const Thinking& thinking, 
     if (out.tokens.empty() && text.tokenizer->bos()) out.tokens.push_back(*text.tokenizer->bos());
     if (format) out.start = phase_of(think_start_after_raw(*format, last));
   } else {
-    nlohmann::ordered_json variables = nlohmann::ordered_json::object();
-    variables["messages"] = messages;
-    variables["bos_token"] = text.bos_text;
-    variables["eos_token"] = text.eos_text;
-    ThinkOptions how;
-    if (format) how.thinking = options.think.value_or(true);
-    if (format && !format->effort_variable.empty()) how.effort = options.effort;
-    RAISON_ASSIGN(const ThinkPrompt prompt, think_prompt(*text.chat_template, format, std::move(variables), how));
+    RAISON_ASSIGN(const ThinkPrompt prompt, render_prompt(text, format, messages, options));
     RAISON_ASSIGN(out.tokens, text.tokenizer->encode(prompt.text, {false, true}));
     if (format) out.start = phase_of(prompt.start);
   }

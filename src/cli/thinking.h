@@ -37,6 +37,8 @@ struct ModelPrompt {
 // The prompt of a conversation by the chat template; or, if `raw` or there is none, `last` as it stands.
 Result<ModelPrompt> make_prompt(const TextSide& text, const Thinking& thinking, const nlohmann::ordered_json& messages,
                                 const std::string& last, bool raw, const ThinkingOptions& options);
+// Errors of the options that make_prompt would find, whatever the question.
+Status check_thinking(const TextSide& text, const Thinking& thinking, const ThinkingOptions& options);
 // Error: a bound without a thought to bind, marks that are no tokens of the model, crossed bounds.
 Result<ThinkLimits> think_limits(const TextSide& text, const Thinking& thinking, const ThinkingOptions& options);
 

@@ -57,11 +57,12 @@ class VoteView {
   explicit VoteView(const VoteSettings& settings) : settings_(settings), live_(stdout_has_style()) {}
   void show(const VoteProgress& p) {
     if (!live_ || !block_.due()) return;
-    const int columns = terminal_size().columns - 1;
-    std::vector<std::string> rows = vote_rows(settings_, p.tallies, columns, false);
-    rows.push_back(clipped(fmt::format("{} of {} are done · {} · {:.1f} s · Ctrl+C ends the vote", p.ended, p.samples,
-                                       counted(p.tokens, "token"), seconds()),
-                           columns));
+    const TerminalSize size = terminal_size();
+    std::vector<std::string> rows = vote_rows(settings_, p.tallies, size.columns - 1, false);
+    if (rows.size() > static_cast<size_t>(std::max(size.rows - 2, 0)))
+      rows.resize(static_cast<size_t>(std::max(size.rows - 2, 0)));
+    rows.push_back(fmt::format("{} of {} are done · {} · {:.1f} s · Ctrl+C ends the vote", p.ended, p.samples,
+                               counted(p.tokens, "token"), seconds()));
     block_.show(rows);
   }
   void clear() {
@@ -98,6 +99,10 @@ void report(const VoteSettings& settings, const VoteResult& result) {
   std::string line = fmt::format("{} of {} voted", voted, settings.samples);
   if (result.spared > 0) line += fmt::format(" · {} stopped, the vote was decided", result.spared);
   if (result.unsure > 0) line += fmt::format(" · {} stopped as unsure", result.unsure);
+  if (const auto cut = std::count_if(result.samples.begin(), result.samples.end(),
+                                     [](const Generation& g) { return g.finish == FinishReason::Length; });
+      cut > 0)
+    line += fmt::format(" · {} cut off before an answer", cut);
   note(line);
 }
 
@@ -211,7 +216,7 @@ Result<Reply> vote_reply(const TextSide& text, const Thinking& thinking, Engine&
   };
   VoteView view(settings);
   const EngineStats before = engine.stats();
-  auto keys = std::make_unique<ReplyKeys>(false);
+  auto keys = request.keys ? std::make_unique<ReplyKeys>() : nullptr;
   const Result<VoteResult> result =
       run_vote(engine, engine_request(text, thinking, request), options, vote_of, [&](const VoteProgress& p) {
         view.show(p);
@@ -221,9 +226,9 @@ Result<Reply> vote_reply(const TextSide& text, const Thinking& thinking, Engine&
   view.clear();
   RAISON_RETURN_IF_ERROR(result);
   report(settings, *result);
+  if (!result->winner && interrupted()) return error("the vote was ended before any thought had an answer");
   if (!result->winner)
-    return error("none of {} gave an answer ({} came to an end); more --max-tokens, or a --budget, may help",
-                 counted(settings.samples, "thought"), result->ended);
+    return error("none of {} gave an answer; more --max-tokens, or a --budget, may help", counted(settings.samples, "thought"));
   const Generation& winner = result->samples[static_cast<size_t>(*result->winner)];
   print_reply(text, thinking, request, winner);
   Reply reply = reply_of(text, thinking, request, winner);

@@ -88,6 +88,7 @@ class Engine {
   Status run(const std::function<void(const TokenEvent&)>& on_event);
   EngineStats stats() const;
   int64_t context() const;
+  int64_t room() const;    // positions that one sequence can have: of the context, and of the whole cache
   void forget_prefixes();  // frees what the prefix tree alone holds
 
  private:

@@ -14,7 +14,9 @@ Status KvCache::grow() {
   constexpr int64_t kSlab = int64_t{32} << 20;
   int64_t more = std::clamp<int64_t>(have / 2, 1, std::max<int64_t>(1, kSlab / layout_.page_bytes()));
   if (max_pages_ > 0) more = std::min(more, max_pages_ - have);
-  RAISON_ASSIGN(auto slab, Storage::allocate(static_cast<size_t>(more * layout_.page_bytes())));
+  auto allocated = Storage::allocate(static_cast<size_t>(more * layout_.page_bytes()));
+  if (!allocated.ok() && more > 1) allocated = Storage::allocate(static_cast<size_t>((more = 1) * layout_.page_bytes()));
+  RAISON_ASSIGN(auto slab, std::move(allocated));
   for (int64_t i = more; i-- > 0;) free_.push_back(static_cast<Page>(have + i));  // the first is taken first
   for (int64_t i = 0; i < more; ++i) pages_.push_back({slab->data() + i * layout_.page_bytes()});
   slabs_.push_back(std::move(slab));

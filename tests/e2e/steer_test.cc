@@ -1,5 +1,6 @@
 // `raison run` under control: votes, a thought ended by a key, thoughts that shrink, conversations that outgrow the context.
 #include "e2e/cli_fixture.h"
+#include "testing/temp_dir.h"
 
 namespace raison::testing {
 namespace {
@@ -80,17 +81,80 @@ TEST_F(Steer, VotesFillUpOnATerminal) {
   t.type("2 4 8 -> 24\r");
   EXPECT_TRUE(t.wait_for("of 24 are done")) << t.seen();
   EXPECT_TRUE(t.wait_for("\033[J")) << t.seen();  // rows that replace themselves
-  EXPECT_TRUE(t.wait_for("24 voted")) << t.seen();
+  EXPECT_TRUE(t.wait_for(" of 24 voted")) << t.seen();
   EXPECT_TRUE(t.wait_for("all replies")) << t.seen();
   // Ended before anybody has voted: an error, and the chat goes on.
   t.type("3 5 7 -> 22\r");
   EXPECT_TRUE(t.wait_for("0 of 24 are done")) << t.seen();
   t.type("\x03");
-  EXPECT_TRUE(t.wait_for("gave an answer")) << t.seen();
+  EXPECT_TRUE(t.wait_for("before any thought had an answer")) << t.seen();
   t.type("/vote off\r");
   EXPECT_TRUE(t.wait_for("no vote")) << t.seen();
   t.type("/exit\r");
   EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+}
+
+// Ended by Ctrl+C after some have voted, those decide.
+TEST_F(Steer, AVoteEndedEarlyCountsWhatHasCome) {
+  Terminal t(run({"--temp", "1", "--seed", "2", "--threads", "1", "--vote", "400"}), settings("ref"));
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("2 4 8 -> 24\r");
+  while (true) {
+    ASSERT_TRUE(t.wait_for(" of 400 are done")) << t.seen();
+    if (t.seen()[t.seen().rfind(" of 400 are done") - 1] != '0') break;  // 1 to 9, or more that don't end in 0
+  }
+  t.type("\x03");
+  ASSERT_TRUE(t.wait_for(" of 400 voted")) << t.seen();
+  EXPECT_TRUE(t.wait_for("all replies")) << t.seen();
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+}
+
+TEST_F(Steer, TheBundledModelIsSteeredToo) {
+  Terminal t(run({}), settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("/budget 5\r");
+  EXPECT_TRUE(t.wait_for("It will think, for 5 tokens at most.")) << t.seen();
+  t.type("/think off\r");
+  EXPECT_TRUE(t.wait_for("It will answer at once.")) << t.seen();
+  t.type("/think on\r");
+  EXPECT_TRUE(t.wait_for("It will think")) << t.seen();
+  t.type("/effort weird\r");
+  EXPECT_TRUE(t.wait_for("no effort \"weird\"")) << t.seen();
+  t.type("nonsense\r");
+  EXPECT_TRUE(t.wait_for("not in the vocabulary")) << t.seen();
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+  EXPECT_FALSE(has(t.seen(), "/clear begins anew")) << "that is not what was wrong: " << t.seen();
+}
+
+TEST_F(Steer, TheKeyIsNoSignalForWhoeverStartedUs) {
+  Terminal t({"/bin/sh", "-c",
+              std::string(RAISON_BINARY) + " run " + golden_model("qwen2") +
+                  " --temp 1 --seed 1 --minimum 400 --max-tokens 480 --threads 1; echo AFTER $?"},
+             settings("ref"));
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("Hello\r");
+  ASSERT_TRUE(t.wait_for("Ctrl+E ends it")) << t.seen();
+  t.type("\x05");
+  ASSERT_TRUE(t.wait_for("(closed on demand)")) << t.seen();
+  t.type("/exit\r");
+  EXPECT_TRUE(t.wait_for("AFTER 0")) << t.seen();
+}
+
+TEST_F(Steer, AReplyGoesOnAfterAStop) {
+  Terminal t(
+      run({golden_model("qwen2"), "--temp", "1", "--seed", "1", "--minimum", "400", "--max-tokens", "480", "--threads", "1"}),
+      settings("ref"));
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("Hello\r");
+  ASSERT_TRUE(t.wait_for("Ctrl+E ends it")) << t.seen();
+  t.signal(SIGSTOP);
+  usleep(100000);
+  t.signal(SIGCONT);
+  ASSERT_TRUE(t.wait_for("Ctrl+E ends it")) << t.seen();
+  t.type("\x05");
+  ASSERT_TRUE(t.wait_for("(closed on demand)")) << t.seen();
 }
 
 TEST_F(Steer, AKeyEndsTheThought) {
@@ -104,8 +168,8 @@ TEST_F(Steer, AKeyEndsTheThought) {
   t.type("/set seed 41\r\x05");  // what else is typed is kept for the next line
   ASSERT_TRUE(t.wait_for("(closed on demand)")) << t.seen();
   EXPECT_TRUE(t.wait_for("prompt ")) << t.seen();
-  EXPECT_TRUE(t.wait_for("seed 41")) << t.seen();
-  t.type("\x05");  // at the prompt it is the editor's
+  EXPECT_TRUE(t.wait_for(", seed 41")) << t.seen();  // what /set answers
+  t.type("\x05");                                    // at the prompt it is the editor's
   t.type("/exit\r");
   EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
   EXPECT_EQ(t.modes(), before);
@@ -167,6 +231,39 @@ TEST_F(Steer, ConversationsThatOutgrowTheContext) {
     t.type("/exit\r");
     EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
   }
+}
+
+// A cache that holds less than the context is outgrown as the context is.
+TEST_F(Steer, ConversationsThatOutgrowTheCache) {
+  Terminal t(run({golden_model("qwen2"), "--temp", "0", "--no-think", "--max-tokens", "60", "--cache-memory", "300K",
+                  "--context-shift"}),
+             settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  for (int turn = 0; turn < 12; ++turn) {
+    t.type("Tell me more about it\r");
+    ASSERT_TRUE(t.wait_for("\n> ")) << t.seen();
+  }
+  EXPECT_TRUE(has(t.seen(), "left it")) << t.seen();
+  EXPECT_FALSE(has(t.seen(), "the KV cache holds")) << t.seen();
+}
+
+// What fails in the middle of a reply costs nothing that was said, and leaves the terminal in order.
+TEST_F(Steer, AShiftThatFailsEndsTheReply) {
+  const TempDir dir;
+  std::filesystem::copy(golden_model("qwen2"), dir / "m", std::filesystem::copy_options::recursive);
+  std::ofstream(dir / "m/chat_template.jinja")
+      << "{% if messages[0]['content'] == 'second' %}{{ raise_exception('not that one') }}{% endif %}"
+         "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:";
+  Terminal t(run({dir / "m", "--temp", "0", "--ctx", "120", "--context-shift", "--max-tokens", "20"}), settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  t.type("first\r");
+  ASSERT_TRUE(t.wait_for("prompt ")) << t.seen();
+  t.type("/set max-tokens 110\r");
+  ASSERT_TRUE(t.wait_for("max-tokens 110")) << t.seen();
+  t.type("second\r");
+  EXPECT_TRUE(t.wait_for("not that one")) << t.seen();
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
 }
 
 }  // namespace
