@@ -23,7 +23,6 @@ struct MicroBatchRunner::Packed {
   ForwardBatch batch;
   std::vector<KvCache::Sequence> pages;
   std::vector<int32_t> targets;  // [R]
-  std::vector<float> weights;    // [R]
 };
 
 MicroBatchRunner::MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, const KvLayout& layout, bool recompute)
@@ -40,7 +39,6 @@ Status MicroBatchRunner::pack(const MicroBatch& sequences, Packed* out) {
       if (i + 1 < length && s.weights[i + 1] > 0) {
         b.output_rows.push_back(static_cast<int32_t>(b.rows()));
         out->targets.push_back(s.tokens[i + 1]);
-        out->weights.push_back(s.weights[i + 1]);
       }
       b.tokens.push_back(s.tokens[i]);
       b.positions.push_back(static_cast<int32_t>(i));
@@ -56,30 +54,47 @@ Status MicroBatchRunner::pack(const MicroBatch& sequences, Packed* out) {
   return check_batch(model_, b);
 }
 
-Result<double> MicroBatchRunner::run(const MicroBatch& sequences, GradientStore* gradients, double divisor) {
+Status MicroBatchRunner::differentiate(const MicroBatch& sequences, float temperature, GradientStore* gradients,
+                                       const Derive& derive) {
   try {
     Packed packed;
     RAISON_RETURN_IF_ERROR(pack(sequences, &packed));
-    if (packed.targets.empty()) return 0.0;
+    if (packed.targets.empty()) return {};
     arena_.reset();
     std::unique_ptr<Tape> tape = gradients ? std::make_unique<Tape>(*gradients) : nullptr;
     Context ctx{exec_, kernels_, arena_, tape.get(), recompute_};
     const Tensor hidden = model_.forward(ctx, packed.batch);
-    const Tensor logprob = log_softmax_gather(ctx, model_.head(), hidden, packed.targets, 1.0f);
-    double loss = 0;
-    for (int64_t r = 0; r < logprob.rows; ++r)
-      loss -= static_cast<double>(packed.weights[static_cast<size_t>(r)]) * static_cast<double>(logprob.data[r]);
-    if (!gradients) return loss;
-    std::vector<float> seed(packed.weights.size());
-    for (size_t r = 0; r < seed.size(); ++r) seed[r] = static_cast<float>(-static_cast<double>(packed.weights[r]) / divisor);
+    const Tensor logprob = log_softmax_gather(ctx, model_.head(), hidden, packed.targets, temperature);  // [R, 1]
+    RAISON_ASSIGN(std::vector<float> seed, derive(std::span<const float>(logprob.data, static_cast<size_t>(logprob.rows))));
+    if (!gradients) return {};
+    if (seed.size() != packed.targets.size())
+      return error("training step: {} derivatives for {} logprobs", seed.size(), packed.targets.size());
     tape->add_grad(ctx, logprob, seed.data(), false);
     tape->backward(ctx);
     gradients->finish_micro_batch();
-    return loss;
+    return {};
   } catch (const std::bad_alloc&) {
     return error("out of memory in a micro-batch of {} tokens; lower batch.tokens or set recompute = true",
                  token_count(sequences));
   } catch (const std::exception& e) { return error("training step: {}", e.what()); }
+}
+
+Result<double> MicroBatchRunner::run(const MicroBatch& sequences, GradientStore* gradients, double divisor) {
+  std::vector<float> weights;
+  for (const TrainSequence& s : sequences)
+    for (size_t i = 1; i < s.weights.size(); ++i)
+      if (s.weights[i] > 0) weights.push_back(s.weights[i]);
+  double loss = 0;
+  RAISON_RETURN_IF_ERROR(
+      differentiate(sequences, 1.0f, gradients, [&](std::span<const float> logprobs) -> Result<std::vector<float>> {
+        std::vector<float> seed(logprobs.size());
+        for (size_t r = 0; r < logprobs.size(); ++r) {
+          loss -= static_cast<double>(weights[r]) * static_cast<double>(logprobs[r]);
+          seed[r] = static_cast<float>(-static_cast<double>(weights[r]) / divisor);
+        }
+        return seed;
+      }));
+  return loss;
 }
 
 }  // namespace raison
