@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -125,8 +126,9 @@ Status HubCache::link(const std::string& repo, const std::string& commit, const 
   if (n >= 0 && std::string_view(now, static_cast<size_t>(n)) == target) return {};
   const std::string folder = path.substr(0, path.find_last_of('/'));
   RAISON_RETURN_IF_ERROR(make_folders(folder));
-  // A name of its own per process, in the repository's folder: a snapshot must hold nothing but the model's files.
-  const std::string temporary = fmt::format("{}/blobs/{}.{}.link", repo_folder(repo), file.etag(), ::getpid());
+  // A name of its own for each process and call, in the repository's folder: a snapshot must hold nothing but the model's files.
+  static std::atomic<uint64_t> calls{0};
+  const std::string temporary = fmt::format("{}/blobs/{}.{}.{}.link", repo_folder(repo), file.etag(), ::getpid(), ++calls);
   ::unlink(temporary.c_str());
   if (::symlink(target.c_str(), temporary.c_str()) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) {
     const int why = errno;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "base/file.h"
 #include "hub/digest.h"
@@ -123,6 +124,28 @@ TEST_F(CacheTest, PlainFilesInSnapshotsCount) {
   file.size = 5;
   EXPECT_FALSE(cache_.has("org/name", kFirst, file));
   EXPECT_FALSE(cache_.link("org/name", kFirst, file).ok());
+}
+
+// Two pulls of one program may come to the same file at once.
+TEST_F(CacheTest, ManyLinkTheSameFileAtOnce) {
+  put(kFirst, "config.json", "{}");
+  RepoFile file;
+  file.path = "sub/config.json";
+  file.git_id = git_blob_id("{}");
+  file.size = 2;
+  for (int round = 0; round < 50; ++round) {
+    fs::remove_all(repo_ + "/snapshots/" + kFirst + "/sub");
+    std::vector<std::thread> threads;
+    std::vector<std::string> faults(4);
+    for (size_t t = 0; t < faults.size(); ++t)
+      threads.emplace_back([&, t] {
+        const Status linked = cache_.link("org/name", kFirst, file);
+        if (!linked.ok()) faults[t] = linked.message();
+      });
+    for (std::thread& t : threads) t.join();
+    for (const std::string& fault : faults) ASSERT_EQ(fault, "") << round;
+    ASSERT_EQ(*read_file(repo_ + "/snapshots/" + kFirst + "/sub/config.json"), "{}");
+  }
 }
 
 TEST_F(CacheTest, RefsThatAreNoCommitAreNone) {
