@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/live_block.h"
 #include "cli/session.h"
 #include "engine/speed.h"
 

@@ -325,7 +325,10 @@ class Chat {
     if (!reply.ok()) {
       messages_.erase(messages_.size() - 1);  // what could not be answered is not part of the conversation
       put(terminal_safe(reply.message()) + "\n");
-      put(outgrown && !messages_.empty() ? "/clear begins anew (--context-shift would drop old turns instead).\n\n" : "\n");
+      if (outgrown && !messages_.empty())
+        put(options_.context_shift ? "/clear begins anew.\n"
+                                   : "/clear begins anew (--context-shift would drop old turns instead).\n");
+      put("\n");
       clear_interrupt();  // of a vote that was ended before anybody had voted
       return false;
     }

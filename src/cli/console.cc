@@ -8,12 +8,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "cli/live_block.h"
 #include "tokenizer/utf8.h"
 
 namespace raison::cli {
@@ -198,14 +196,6 @@ std::optional<unsigned char> next_typed() {
 }
 
 void forget_typed() { typed.clear(); }
-
-void show_progress(std::string_view line) {
-  if (stderr_has_style()) fprintf(stderr, "\r\033[K%s", clipped(line, terminal_size().columns - 1).c_str());
-}
-
-void clear_progress() {
-  if (stderr_has_style()) fprintf(stderr, "\r\033[K");
-}
 
 bool interrupted() { return interrupt_count > 0; }
 void clear_interrupt() { interrupt_count = 0; }

@@ -51,10 +51,6 @@ class ReplyKeys {
 std::optional<unsigned char> next_typed();  // the next key that was kept
 void forget_typed();
 
-// What goes on, on one line of stderr that replaces itself; only on terminals with ANSI codes.
-void show_progress(std::string_view line);
-void clear_progress();
-
 // Text made safe for one line of a terminal: quoted, control characters and broken UTF-8 escaped.
 std::string quote_text(std::string_view text);
 // What a model, a template or a file says, made safe for a terminal: it must not be able to send escape sequences. Control

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/live_block.h"
 #include "cli/session.h"
 #include "train/countdown_task.h"
 #include "train/eval_countdown.h"

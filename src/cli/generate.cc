@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/hub_session.h"
+#include "cli/live_block.h"
 #include "cli/sample_file.h"
 #include "cli/sampling_options.h"
 #include "cli/thinking.h"

@@ -5,6 +5,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "base/result.h"
 #include "cli/console.h"
@@ -92,6 +93,14 @@ std::string clipped(std::string_view text, int columns) {
     i += step.length;
   }
   return out;
+}
+
+void show_progress(std::string_view line) {
+  if (stderr_has_style()) fprintf(stderr, "\r\033[K%s", clipped(line, terminal_size().columns - 1).c_str());
+}
+
+void clear_progress() {
+  if (stderr_has_style()) fprintf(stderr, "\r\033[K");
 }
 
 void LiveBlock::show(const std::vector<std::string>& rows, bool dim) {

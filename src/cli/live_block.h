@@ -18,6 +18,10 @@ std::vector<std::string> last_rows(std::string_view text, int columns, int most)
 // One row of at most so many columns; what is cut off is shown by an ellipsis.
 std::string clipped(std::string_view text, int columns);
 
+// What goes on, on one line of stderr that replaces itself; only on terminals with ANSI codes.
+void show_progress(std::string_view line);
+void clear_progress();
+
 class LiveBlock {
  public:
   // Replaces the rows shown before by these: plain text, cut to the width, and to the last ones that the height takes; dimmed if asked for.

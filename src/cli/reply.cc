@@ -348,11 +348,11 @@ std::string thought_line(int64_t tokens, double seconds, ThinkEnd end) {
 
 std::string stats_line(const Reply& reply) {
   const auto made = static_cast<int64_t>(reply.tokens.size());
-  // The first token comes with the prompt's pass; the others are decoded one by one.
   if (reply.all_tokens > 0)
     return fmt::format("prompt {} · all replies {}, {} · {:.2f} s · seed {}", counted(reply.prompt_tokens, "token"),
                        counted(reply.all_tokens, "token"), rate(static_cast<double>(reply.all_tokens), reply.seconds),
                        reply.seconds, reply.seed.value_or(0));
+  // The first token comes with the prompt's pass; the others are decoded one by one.
   std::string line =
       fmt::format("prompt {}, {} · reply {}, {} · {:.2f} s", counted(reply.prompt_tokens, "token"),
                   rate(static_cast<double>(reply.prompt_computed), reply.prompt_seconds), counted(made, "token"),

@@ -88,7 +88,8 @@ void add_run(CLI::App& app, Action& action) {
   options->run.sampling.add_to(command);
   command->footer(
       "Without -p and -f the question is read from standard input; if that is a terminal, a chat begins (/help there).\n"
-      "In a pipe, thoughts stand between the lines <think> and </think>. Ctrl+E ends a thought, Ctrl+C stops a reply.\n\n"
+      "In a pipe, thoughts stand between the lines <think> and </think>. Ctrl+C stops a reply; in a chat Ctrl+E ends a "
+      "thought.\n\n"
       "Examples:\n  raison run model/ -p \"How many primes lie below 30?\"\n  raison run model.gguf --temp 0 < question.txt\n"
       "  raison run deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B        (downloaded if need be, as by `raison pull`)\n"
       "  raison run -p \"2 4 8 -> 24\" --temp 1 --vote 16 --vote-by self-verified\n"

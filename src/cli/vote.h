@@ -12,8 +12,7 @@ namespace raison::cli {
 struct VoteSettings {
   int64_t samples = 0;  // 0: no vote
   VoteRule rule = VoteRule::Majority;
-  std::string
-      answers;  // how answers are told apart: a judge's name (verify/judge.h); empty until it is known, then "final" mostly
+  std::string answers;  // how they are told apart: a judge's name (verify/judge.h); empty until the model is known
   double min_confidence = 0;
 
   void add_to(CLI::App* command);

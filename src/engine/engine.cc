@@ -309,9 +309,11 @@ Status Engine::run(const std::function<void(const TokenEvent&)>& on_event) {
   return {};
 }
 int64_t Engine::context() const { return impl_->context; }
+int64_t Engine::needed(int64_t prompt, int64_t max_tokens) const {
+  return max_tokens > 0 ? std::min(prompt + max_tokens, std::max(impl_->context, prompt + 1)) : prompt + 1;
+}
 int64_t Engine::room() const {
-  const KvCache& cache = impl_->scheduler.cache();
-  const int64_t most = cache.max_pages() * cache.layout().page_size;
+  const int64_t most = impl_->scheduler.cache().max_positions();
   return most > 0 ? std::min(most, impl_->context) : impl_->context;
 }
 void Engine::forget_prefixes() { impl_->scheduler.tree().clear(); }

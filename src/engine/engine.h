@@ -88,7 +88,10 @@ class Engine {
   Status run(const std::function<void(const TokenEvent&)>& on_event);
   EngineStats stats() const;
   int64_t context() const;
-  int64_t room() const;    // positions that one sequence can have: of the context, and of the whole cache
+  // Positions that a prompt of so many tokens and its answer must be able to have (max_tokens as in Request), and those that one sequence can
+  // have at most. More than that, or a prompt as long as the context, is refused.
+  int64_t needed(int64_t prompt, int64_t max_tokens) const;
+  int64_t room() const;
   void forget_prefixes();  // frees what the prefix tree alone holds
 
  private:

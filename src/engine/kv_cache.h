@@ -20,6 +20,7 @@ class KvCache {
   explicit KvCache(KvLayout layout, int64_t max_pages = 0) : layout_(layout), max_pages_(max_pages) {}
   const KvLayout& layout() const { return layout_; }
   int64_t max_pages() const { return max_pages_; }
+  int64_t max_positions() const { return max_pages_ * layout_.page_size; }  // of all sequences; 0: no bound
   int64_t pages_for(int64_t positions) const { return (positions + layout_.page_size - 1) / layout_.page_size; }
   int64_t pages_held() const { return held_; }  // by anybody
   int64_t pages_idle() const { return idle_; }  // of these, by the prefix tree alone

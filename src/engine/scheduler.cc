@@ -42,7 +42,7 @@ Status Scheduler::check(const Request& request, int64_t limit) const {
 }
 
 void Scheduler::add(SequencePtr s) {
-  if (cache_.max_pages() > 0) s->limit = std::min(s->limit, cache_.max_pages() * cache_.layout().page_size);
+  if (cache_.max_pages() > 0) s->limit = std::min(s->limit, cache_.max_positions());
   s->pages = cache_.sequence();
   waiting_.push_back(std::move(s));
 }

@@ -91,7 +91,8 @@ Result<Advantages> advantages(const std::vector<std::vector<std::optional<double
     for (size_t i = 0; i < n; ++i) sums[i] += weights[f] * each[i];
   }
   const auto group = static_cast<size_t>(o.group);
-  for (size_t g = 0; g < n; g += group) out.flat_groups += flat(std::span<const double>(out.rewards).subspan(g, group)) ? 1 : 0;
+  for (size_t g = 0; g < n; g += group)
+    out.silent.insert(out.silent.end(), group, flat(std::span<const double>(out.rewards).subspan(g, group)) ? 1 : 0);
   if (!o.normalise_each) {
     out.values = normalised(out.rewards, o, o.scale);
     return out;

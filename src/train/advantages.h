@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -31,7 +30,7 @@ struct AdvantageOptions {
 struct Advantages {
   std::vector<double> values;   // [n]; 0 for a sample without any reward
   std::vector<double> rewards;  // [n] weighted sums; NaN without any
-  int64_t flat_groups = 0;      // without signal: all rewards the same
+  std::vector<uint8_t> silent;  // [n] 1: of a group without signal, all rewards the same
 };
 
 // rewards[f][i]: what reward f gives to sample i; none: nothing to say (it is left out of sums, means and deviations). n is a multiple of the

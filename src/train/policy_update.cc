@@ -45,14 +45,14 @@ std::vector<std::vector<size_t>> micro_batches(const std::vector<Rollout>& rollo
 
 }  // namespace
 
-Result<PolicyUpdate> PolicyUpdater::update(const std::vector<Rollout>& rollouts, std::span<const double> advantages, bool fresh,
+Result<PolicyUpdate> PolicyUpdater::update(const std::vector<Rollout>& rollouts, const Advantages& advantages, bool fresh,
                                            const std::vector<std::vector<float>>& ref, const PolicyUpdateOptions& o,
                                            double lr) {
   PolicyUpdate out;
   std::vector<size_t> used;
   PolicyTotals totals;
   for (size_t i = 0; i < rollouts.size(); ++i) {
-    if (advantages[i] == 0) {
+    if (advantages.silent[i] != 0) {
       ++out.silent;
       continue;
     }
@@ -87,7 +87,7 @@ Result<PolicyUpdate> PolicyUpdater::update(const std::vector<Rollout>& rollouts,
             if (fresh) out.compared += static_cast<int64_t>(old[k].size());
             s.old = old[k];
             s.ref = reference[k];
-            s.advantage = advantages[part[k]];
+            s.advantage = advantages.values[part[k]];
             s.truncated = rollouts[part[k]].truncated();
             samples.push_back(s);
           }

@@ -18,7 +18,7 @@ struct PolicyUpdate {
   double loss = 0;
   double grad_norm = 0;             // before clipping; 0 if there was no signal and nothing was changed
   int64_t samples = 0, tokens = 0;  // used: those of groups with signal; tokens that the policy wrote
-  int64_t silent = 0;               // samples without an advantage
+  int64_t silent = 0;               // samples of groups without signal
   double clipped_low = 0, clipped_high = 0, kl = 0, ratio = 0;  // means over tokens
   int64_t compared = 0;                                         // logprobs of the trainer that equal the rollout's to the bit
 };
@@ -30,10 +30,10 @@ class PolicyUpdater {
     forget();
   }
 
-  // `advantages`: of each rollout; 0 takes no part. `fresh`: the weights are those that drew the rollouts, so that every logprob must equal the
+  // Rollouts of silent groups take no part: neither in the loss nor in its means. `fresh`: the weights are those that drew the rollouts, so that every logprob must equal the
   // rollout's to the bit: one that does not is an error that names the first. `ref`: logprobs of the reference, by rollout (empty without KL).
   // Error: those of the parts; the weights are then as before.
-  Result<PolicyUpdate> update(const std::vector<Rollout>& rollouts, std::span<const double> advantages, bool fresh,
+  Result<PolicyUpdate> update(const std::vector<Rollout>& rollouts, const Advantages& advantages, bool fresh,
                               const std::vector<std::vector<float>>& ref, const PolicyUpdateOptions& options, double lr);
 
  private:

@@ -59,4 +59,22 @@ class Cli : public ::testing::Test {
   std::string folder_;
 };
 
+// `raison run` on terminals that understand ANSI codes.
+class OnTerminal : public Cli {
+ protected:
+  RunSettings settings(const char* isa = nullptr) const {
+    RunSettings s;
+    s.env = {{"TERM", "xterm"}, {"NO_COLOR", ""}, {"LC_ALL", "C.UTF-8"}};
+    if (isa) s.env.emplace_back("RAISON_ISA", isa);
+    return s;
+  }
+  // Replies that last, for what is to happen in their middle.
+  RunSettings slow_settings() const { return settings("ref"); }
+  std::vector<std::string> chat(std::vector<std::string> more) const {
+    more.insert(more.begin(), {RAISON_BINARY, "run"});
+    return more;
+  }
+  static bool has(const std::string& text, const std::string& what) { return text.find(what) != std::string::npos; }
+};
+
 }  // namespace raison::testing

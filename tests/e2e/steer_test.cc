@@ -1,23 +1,26 @@
 // `raison run` under control: votes, a thought ended by a key, thoughts that shrink, conversations that outgrow the context.
+#include <memory>
+
 #include "e2e/cli_fixture.h"
 #include "testing/temp_dir.h"
 
 namespace raison::testing {
 namespace {
 
-class Steer : public Cli {
+class Steer : public OnTerminal {
  protected:
-  RunSettings settings(const char* isa = nullptr) const {
-    RunSettings s;
-    s.env = {{"TERM", "xterm"}, {"NO_COLOR", ""}, {"LC_ALL", "C.UTF-8"}};
-    if (isa) s.env.emplace_back("RAISON_ISA", isa);
-    return s;
+  // A chat that has been asked, and thinks for long.
+  std::unique_ptr<Terminal> thinking_chat(std::vector<std::string> command) const {
+    auto t = std::make_unique<Terminal>(command, slow_settings());
+    EXPECT_TRUE(t->wait_for("> ")) << t->seen();
+    t->type("Hello\r");
+    EXPECT_TRUE(t->wait_for("Ctrl+E ends it")) << t->seen();
+    return t;
   }
-  static std::vector<std::string> run(std::vector<std::string> more) {
-    more.insert(more.begin(), {RAISON_BINARY, "run"});
-    return more;
+  std::vector<std::string> thinker() const {
+    return chat(
+        {golden_model("qwen2"), "--temp", "1", "--seed", "1", "--minimum", "400", "--max-tokens", "480", "--threads", "1"});
   }
-  static bool has(const std::string& text, const std::string& what) { return text.find(what) != std::string::npos; }
 };
 
 const std::vector<std::string> kVote = {"run", "-p", "2 4 8 -> 24", "--seed", "3"};
@@ -42,7 +45,7 @@ TEST_F(Steer, VotesOnThePipe) {
   EXPECT_EQ(majority.code, 0) << majority.err;
   EXPECT_TRUE(has(majority.out, "8 + ( 4 + 2 )")) << majority.out;
   // On another machine, or with another number of threads, the same.
-  const RunResult again = raison(vote({"--vote-by", "self-verified", "--threads", "1"}), settings("ref"));
+  const RunResult again = raison(vote({"--vote-by", "self-verified", "--threads", "1"}), slow_settings());
   EXPECT_EQ(again.out, verified.out);
   const RunResult weighted = raison(vote({"--vote-by", "confidence", "--vote-answers", "text"}));
   EXPECT_EQ(weighted.code, 0) << weighted.err;
@@ -67,8 +70,8 @@ TEST_F(Steer, VotesThatCannotBe) {
 }
 
 TEST_F(Steer, VotesFillUpOnATerminal) {
-  Terminal t(run({"--temp", "1", "--seed", "2", "--minimum", "8", "--count", "lo,hi,yes", "--until", "yes", "--threads", "1"}),
-             settings("ref"));
+  Terminal t(chat({"--temp", "1", "--seed", "2", "--minimum", "8", "--count", "lo,hi,yes", "--until", "yes", "--threads", "1"}),
+             slow_settings());
   ASSERT_TRUE(t.wait_for("> ")) << t.seen();
   t.type("/vote 0\r");
   EXPECT_TRUE(t.wait_for("a vote needs how many")) << t.seen();
@@ -96,7 +99,7 @@ TEST_F(Steer, VotesFillUpOnATerminal) {
 
 // Ended by Ctrl+C after some have voted, those decide.
 TEST_F(Steer, AVoteEndedEarlyCountsWhatHasCome) {
-  Terminal t(run({"--temp", "1", "--seed", "2", "--threads", "1", "--vote", "400"}), settings("ref"));
+  Terminal t(chat({"--temp", "1", "--seed", "2", "--threads", "1", "--vote", "400"}), slow_settings());
   ASSERT_TRUE(t.wait_for("> ")) << t.seen();
   t.type("2 4 8 -> 24\r");
   while (true) {
@@ -111,7 +114,7 @@ TEST_F(Steer, AVoteEndedEarlyCountsWhatHasCome) {
 }
 
 TEST_F(Steer, TheBundledModelIsSteeredToo) {
-  Terminal t(run({}), settings());
+  Terminal t(chat({}), settings());
   ASSERT_TRUE(t.wait_for("> ")) << t.seen();
   t.type("/budget 5\r");
   EXPECT_TRUE(t.wait_for("It will think, for 5 tokens at most.")) << t.seen();
@@ -129,55 +132,39 @@ TEST_F(Steer, TheBundledModelIsSteeredToo) {
 }
 
 TEST_F(Steer, TheKeyIsNoSignalForWhoeverStartedUs) {
-  Terminal t({"/bin/sh", "-c",
-              std::string(RAISON_BINARY) + " run " + golden_model("qwen2") +
-                  " --temp 1 --seed 1 --minimum 400 --max-tokens 480 --threads 1; echo AFTER $?"},
-             settings("ref"));
-  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
-  t.type("Hello\r");
-  ASSERT_TRUE(t.wait_for("Ctrl+E ends it")) << t.seen();
-  t.type("\x05");
-  ASSERT_TRUE(t.wait_for("(closed on demand)")) << t.seen();
-  t.type("/exit\r");
-  EXPECT_TRUE(t.wait_for("AFTER 0")) << t.seen();
+  std::string command;
+  for (const std::string& word : thinker()) command += word + " ";
+  const auto t = thinking_chat({"/bin/sh", "-c", command + "; echo AFTER $?"});
+  t->type("\x05");
+  ASSERT_TRUE(t->wait_for("(closed on demand)")) << t->seen();
+  t->type("/exit\r");
+  EXPECT_TRUE(t->wait_for("AFTER 0")) << t->seen();
 }
 
 TEST_F(Steer, AReplyGoesOnAfterAStop) {
-  Terminal t(
-      run({golden_model("qwen2"), "--temp", "1", "--seed", "1", "--minimum", "400", "--max-tokens", "480", "--threads", "1"}),
-      settings("ref"));
-  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
-  t.type("Hello\r");
-  ASSERT_TRUE(t.wait_for("Ctrl+E ends it")) << t.seen();
-  t.signal(SIGSTOP);
+  const auto t = thinking_chat(thinker());
+  t->signal(SIGSTOP);
   usleep(100000);
-  t.signal(SIGCONT);
-  ASSERT_TRUE(t.wait_for("Ctrl+E ends it")) << t.seen();
-  t.type("\x05");
-  ASSERT_TRUE(t.wait_for("(closed on demand)")) << t.seen();
+  t->signal(SIGCONT);
+  ASSERT_TRUE(t->wait_for("Ctrl+E ends it")) << t->seen();
+  t->type("\x05");
+  ASSERT_TRUE(t->wait_for("(closed on demand)")) << t->seen();
 }
 
-TEST_F(Steer, AKeyEndsTheThought) {
-  Terminal t(
-      run({golden_model("qwen2"), "--temp", "1", "--seed", "1", "--minimum", "400", "--max-tokens", "480", "--threads", "1"}),
-      settings("ref"));
-  const auto before = t.modes();
-  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
-  t.type("Hello\r");
-  ASSERT_TRUE(t.wait_for("Ctrl+E ends it")) << t.seen();
-  t.type("/set seed 41\r\x05");  // what else is typed is kept for the next line
-  ASSERT_TRUE(t.wait_for("(closed on demand)")) << t.seen();
-  EXPECT_TRUE(t.wait_for("prompt ")) << t.seen();
-  EXPECT_TRUE(t.wait_for(", seed 41")) << t.seen();  // what /set answers
-  t.type("\x05");                                    // at the prompt it is the editor's
-  t.type("/exit\r");
-  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
-  EXPECT_EQ(t.modes(), before);
+TEST_F(Steer, AKeyEndsTheThoughtAndOthersAreKept) {
+  const auto t = thinking_chat(thinker());
+  t->type("/set seed 41\r\x05");
+  ASSERT_TRUE(t->wait_for("(closed on demand)")) << t->seen();
+  EXPECT_TRUE(t->wait_for("prompt ")) << t->seen();
+  EXPECT_TRUE(t->wait_for(", seed 41")) << t->seen();  // what /set answers
+  t->type("\x05");                                     // at the prompt it is the editor's
+  t->type("/exit\r");
+  EXPECT_EQ(t->wait_for_end(), 0) << t->seen();
 }
 
 TEST_F(Steer, ThoughtsShrinkUnlessTheyAreToStay) {
-  Terminal t(run({golden_model("qwen2"), "--temp", "1", "--seed", "1", "--budget", "60", "--max-tokens", "70"}),
-             settings("ref"));
+  Terminal t(chat({golden_model("qwen2"), "--temp", "1", "--seed", "1", "--budget", "60", "--max-tokens", "70"}),
+             slow_settings());
   t.resize(24, 60);
   ASSERT_TRUE(t.wait_for("> ")) << t.seen();
   t.type("/thought\r");
@@ -206,7 +193,7 @@ TEST_F(Steer, ThoughtsShrinkUnlessTheyAreToStay) {
 TEST_F(Steer, ConversationsThatOutgrowTheContext) {
   for (const bool shift : {true, false}) {
     SCOPED_TRACE(shift);
-    auto args = run({golden_model("qwen2"), "--temp", "0", "--no-think", "--max-tokens", "20", "--ctx", "90"});
+    auto args = chat({golden_model("qwen2"), "--temp", "0", "--no-think", "--max-tokens", "20", "--ctx", "90"});
     if (shift) args.push_back("--context-shift");
     Terminal t(args, settings());
     ASSERT_TRUE(t.wait_for("> ")) << t.seen();
@@ -235,8 +222,8 @@ TEST_F(Steer, ConversationsThatOutgrowTheContext) {
 
 // A cache that holds less than the context is outgrown as the context is.
 TEST_F(Steer, ConversationsThatOutgrowTheCache) {
-  Terminal t(run({golden_model("qwen2"), "--temp", "0", "--no-think", "--max-tokens", "60", "--cache-memory", "300K",
-                  "--context-shift"}),
+  Terminal t(chat({golden_model("qwen2"), "--temp", "0", "--no-think", "--max-tokens", "60", "--cache-memory", "300K",
+                   "--context-shift"}),
              settings());
   ASSERT_TRUE(t.wait_for("> ")) << t.seen();
   for (int turn = 0; turn < 12; ++turn) {
@@ -247,6 +234,43 @@ TEST_F(Steer, ConversationsThatOutgrowTheCache) {
   EXPECT_FALSE(has(t.seen(), "the KV cache holds")) << t.seen();
 }
 
+// A bound on the reply beyond the context's end is no reason to drop anything; one that the cache can never hold is refused, and the
+// conversation is as it was.
+TEST_F(Steer, NothingLeavesWithoutNeed) {
+  auto args = chat({golden_model("qwen2"), "--temp", "0", "--no-think", "--max-tokens", "20", "--context-shift"});
+  args.insert(args.end(), {"--ctx", "400"});
+  Terminal t(args, settings());
+  ASSERT_TRUE(t.wait_for("> ")) << t.seen();
+  for (int turn = 0; turn < 2; ++turn) {
+    t.type("Tell me\r");
+    ASSERT_TRUE(t.wait_for("\n> ")) << t.seen();
+  }
+  t.type("/set max-tokens 100000\r");
+  ASSERT_TRUE(t.wait_for("max-tokens 100000")) << t.seen();
+  t.type("Go on\r");
+  ASSERT_TRUE(t.wait_for("prompt 9")) << "both turns are in it: " << t.seen();
+  EXPECT_FALSE(has(t.seen(), "left it")) << t.seen();
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
+  Terminal small(chat({golden_model("qwen2"), "--temp", "0", "--no-think", "--max-tokens", "20", "--context-shift",
+                       "--cache-memory", "300K"}),
+                 settings());
+  ASSERT_TRUE(small.wait_for("> ")) << small.seen();
+  for (int turn = 0; turn < 2; ++turn) {
+    small.type("Tell me\r");
+    ASSERT_TRUE(small.wait_for("\n> ")) << small.seen();
+  }
+  small.type("/set max-tokens 400\r");
+  ASSERT_TRUE(small.wait_for("max-tokens 400")) << small.seen();
+  small.type("Go on\r");
+  ASSERT_TRUE(small.wait_for("the KV cache holds 384")) << small.seen();
+  small.type("/set max-tokens 20\r");
+  ASSERT_TRUE(small.wait_for("max-tokens 20")) << small.seen();
+  small.type("Go on\r");
+  EXPECT_TRUE(small.wait_for("prompt 9")) << "both turns are in it: " << small.seen();
+  EXPECT_FALSE(has(small.seen(), "left it")) << small.seen();
+}
+
 // What fails in the middle of a reply costs nothing that was said, and leaves the terminal in order.
 TEST_F(Steer, AShiftThatFailsEndsTheReply) {
   const TempDir dir;
@@ -254,7 +278,7 @@ TEST_F(Steer, AShiftThatFailsEndsTheReply) {
   std::ofstream(dir / "m/chat_template.jinja")
       << "{% if messages[0]['content'] == 'second' %}{{ raise_exception('not that one') }}{% endif %}"
          "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:";
-  Terminal t(run({dir / "m", "--temp", "0", "--ctx", "120", "--context-shift", "--max-tokens", "20"}), settings());
+  Terminal t(chat({dir / "m", "--temp", "0", "--ctx", "120", "--context-shift", "--max-tokens", "20"}), settings());
   ASSERT_TRUE(t.wait_for("> ")) << t.seen();
   t.type("first\r");
   ASSERT_TRUE(t.wait_for("prompt ")) << t.seen();

@@ -8,26 +8,6 @@
 namespace raison::testing {
 namespace {
 
-class OnTerminal : public Cli {
- protected:
-  RunSettings settings() const {
-    RunSettings s;
-    s.env = {{"TERM", "xterm"}, {"NO_COLOR", ""}, {"LC_ALL", "C.UTF-8"}};
-    return s;
-  }
-  // Replies that last, for what is to happen in their middle.
-  RunSettings slow_settings() const {
-    RunSettings s = settings();
-    s.env.emplace_back("RAISON_ISA", "ref");
-    return s;
-  }
-  std::vector<std::string> chat(std::vector<std::string> more) const {
-    std::vector<std::string> args = {RAISON_BINARY, "run"};
-    args.insert(args.end(), more.begin(), more.end());
-    return args;
-  }
-};
-
 TEST_F(OnTerminal, HelpAndExit) {
   Terminal t(chat({stories()}), settings());
   ASSERT_TRUE(t.wait_for("> ")) << t.seen();
@@ -78,7 +58,8 @@ TEST_F(OnTerminal, KeysTypedDuringAReplyAreKept) {
 
 // However the chat ends, the terminal is as it was: lines and echo are the kernel's again.
 TEST_F(OnTerminal, LeavesTheTerminalAsItWas) {
-  for (const char* end : {"/exit\r", "\x04", "two Ctrl+C", "SIGTERM at the prompt", "SIGTERM in a reply"}) {
+  for (const char* end :
+       {"/exit\r", "\x04", "two Ctrl+C", "SIGTERM at the prompt", "SIGTERM in a reply", "a reply, then /exit"}) {
     SCOPED_TRACE(end);
     Terminal t(chat({stories(), "--temp", "0", "--ctx", "512", "--threads", "1"}), slow_settings());
     const auto before = t.modes();
@@ -94,6 +75,9 @@ TEST_F(OnTerminal, LeavesTheTerminalAsItWas) {
       t.type("\x03");
       const int code = t.wait_for_end();
       EXPECT_TRUE(code == 0 || code == 130) << code << t.seen();
+    } else if (how == "a reply, then /exit") {
+      t.type("Once upon a time\r/exit\r");
+      EXPECT_EQ(t.wait_for_end(), 0) << t.seen();
     } else if (how.rfind("SIGTERM", 0) == 0) {
       t.signal(SIGTERM);
       EXPECT_EQ(t.wait_for_end(), 128 + SIGTERM) << t.seen();

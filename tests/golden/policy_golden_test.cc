@@ -7,10 +7,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "base/thread_pool.h"
-#include "io/model_files.h"
 #include "io/safetensors.h"
-#include "models/model.h"
+#include "testing/models.h"
 #include "testing/shared_data.h"
 #include "train/policy_loss.h"
 #include "train/train_step.h"
@@ -28,13 +26,8 @@ class PolicyGradients : public ::testing::Test {
     auto kernels = select_kernels_from_environment();
     ASSERT_TRUE(kernels.ok()) << kernels.message();
     kernels_ = *kernels;
-    auto files = ModelFiles::open(folder_ + "/model", true);
-    ASSERT_TRUE(files.ok()) << files.message();
-    LoadOptions options;
-    options.trainable = true;
-    auto model = load_model(*files, options);
-    ASSERT_TRUE(model.ok()) << model.message();
-    model_ = std::move(*model);
+    model_ = trainable_model(folder_ + "/model");
+    ASSERT_TRUE(model_);
     auto layout = model_->kv_layout(DType::F32, 64);
     ASSERT_TRUE(layout.ok());
     runner_ = std::make_unique<MicroBatchRunner>(*model_, pool_, *kernels_, *layout, false);
@@ -72,6 +65,17 @@ class PolicyGradients : public ::testing::Test {
   std::unique_ptr<MicroBatchRunner> runner_;
 };
 
+// A prompt and what follows it, of which each token has a weight.
+TrainSequence completion_of(const Spec& s, const char* completion) {
+  TrainSequence t;
+  t.tokens = s.at("prompt_ids").get<std::vector<int32_t>>();
+  t.weights.assign(t.tokens.size(), 0.0f);
+  const auto ids = s.at(completion).get<std::vector<int32_t>>();
+  t.tokens.insert(t.tokens.end(), ids.begin(), ids.end());
+  t.weights.resize(t.tokens.size(), 1.0f);
+  return t;
+}
+
 // Row i of [B, T], n long.
 std::span<const float> golden_row(const SafetensorsFile& file, const std::string& name, size_t i, size_t n) {
   const TensorInfo* t = file.find(name);
@@ -88,13 +92,8 @@ TEST_F(PolicyGradients, OfTheWholeModel) {
   MicroBatch batch;
   std::vector<size_t> lengths;
   for (const Spec& s : spec.at("sequences")) {
-    TrainSequence t;
-    t.tokens = s.at("prompt_ids").get<std::vector<int32_t>>();
-    t.weights.assign(t.tokens.size(), 0.0f);
-    for (const int32_t id : s.at("completion_ids").get<std::vector<int32_t>>())
-      t.tokens.push_back(id), t.weights.push_back(1.0f);
     lengths.push_back(s.at("completion_ids").size());
-    batch.push_back(std::move(t));
+    batch.push_back(completion_of(s, "completion_ids"));
   }
   for (const char* name : {"grpo_kl", "dapo", "gspo"}) {
     SCOPED_TRACE(name);
@@ -173,12 +172,8 @@ TEST_F(PolicyGradients, OfPreferencePairs) {
   std::vector<size_t> lengths;
   for (const Spec& p : spec.at("pairs"))
     for (const char* which : {"chosen_ids", "rejected_ids"}) {
-      TrainSequence t;
-      t.tokens = p.at("prompt_ids").get<std::vector<int32_t>>();
-      t.weights.assign(t.tokens.size(), 0.0f);
-      for (const int32_t id : p.at(which).get<std::vector<int32_t>>()) t.tokens.push_back(id), t.weights.push_back(1.0f);
       lengths.push_back(p.at(which).size());
-      batch.push_back(std::move(t));
+      batch.push_back(completion_of(p, which));
     }
   const Spec& c = spec.at("cases")[0];
   ASSERT_EQ(c.at("name"), "sigmoid");

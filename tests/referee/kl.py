@@ -9,6 +9,7 @@ import numpy as np
 
 from common import BUILD, RAISON, ROOT, raison_logits, write_safetensors
 from llama_cpp import LlamaCpp
+from random_weights import tensors
 
 SEQUENCES, LENGTH, VOCAB = 16, 256, 512
 COMMON = {"vocab_size": VOCAB, "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 4, "hidden_act": "silu",
@@ -28,56 +29,8 @@ CONFIGS = {
 
 
 def make(name, tokenizer_from):
-    c, rng, t = CONFIGS[name], np.random.default_rng(7), {}
-    h, ff = c["hidden_size"], c["intermediate_size"]
-
-    def matrix(key, rows, cols, gain=1.0):
-        t[key + ".weight"] = rng.normal(0, gain / np.sqrt(cols), (rows, cols)).astype(np.float32)
-
-    def norm(key, n):
-        t[key + ".weight"] = rng.normal(1, 0.1, n).astype(np.float32)
-
-    def mlp(key, width):
-        matrix(key + ".gate_proj", width, h)
-        matrix(key + ".up_proj", width, h)
-        matrix(key + ".down_proj", h, width)
-
-    t["model.embed_tokens.weight"] = rng.normal(0, 1, (VOCAB, h)).astype(np.float32)
-    for l in range(c["num_hidden_layers"]):
-        p = f"model.layers.{l}."
-        norm(p + "input_layernorm", h)
-        norm(p + "post_attention_layernorm", h)
-        a = p + "self_attn."
-        if name == "deepseek2":
-            heads, nope, rope, v = c["num_attention_heads"], c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"]
-            matrix(a + "q_a_proj", c["q_lora_rank"], h)
-            norm(a + "q_a_layernorm", c["q_lora_rank"])
-            matrix(a + "q_b_proj", heads * (nope + rope), c["q_lora_rank"])
-            matrix(a + "kv_a_proj_with_mqa", c["kv_lora_rank"] + rope, h)
-            norm(a + "kv_a_layernorm", c["kv_lora_rank"])
-            matrix(a + "kv_b_proj", heads * (nope + v), c["kv_lora_rank"])
-            matrix(a + "o_proj", h, heads * v)
-        else:
-            heads, kv, d = c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
-            for key, rows in (("q_proj", heads * d), ("k_proj", kv * d), ("v_proj", kv * d)):
-                matrix(a + key, rows, h)
-                if name == "qwen2":
-                    t[a + key + ".bias"] = rng.normal(0, 0.3, rows).astype(np.float32)
-            matrix(a + "o_proj", h, heads * d)
-            if name == "qwen3":
-                norm(a + "q_norm", d)
-                norm(a + "k_norm", d)
-        if name == "deepseek2" and l >= c["first_k_dense_replace"]:
-            m = p + "mlp."
-            matrix(m + "gate", c["n_routed_experts"], h)
-            t[m + "gate.e_score_correction_bias"] = rng.normal(0, 0.1, c["n_routed_experts"]).astype(np.float32)
-            for e in range(c["n_routed_experts"]):
-                mlp(f"{m}experts.{e}", c["moe_intermediate_size"])
-            mlp(m + "shared_experts", c["moe_intermediate_size"] * c["n_shared_experts"])
-        else:
-            mlp(p + "mlp", ff)
-    norm("model.norm", h)
-    matrix("lm_head", VOCAB, h, 2.0)
+    c, rng = CONFIGS[name], np.random.default_rng(7)
+    t = {key: rng.normal(mean, deviation, shape).astype(np.float32) for key, shape, mean, deviation in tensors(c)}
     folder = BUILD / "models" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "engine/kv_cache.h"
+#include "io/model_files.h"
 #include "models/model.h"
 #include "ops/ops.h"
 
@@ -59,6 +60,18 @@ inline std::unique_ptr<Model> tiny_model(const nlohmann::json& config, uint64_t 
   if (!m.ok()) return nullptr;
   randomise(**m, seed);
   return std::move(m).value();
+}
+
+// Of a folder, every parameter to be trained.
+inline std::unique_ptr<Model> trainable_model(const std::string& folder) {
+  auto files = ModelFiles::open(folder, true);
+  EXPECT_TRUE(files.ok()) << (files.ok() ? "" : files.message());
+  if (!files.ok()) return nullptr;
+  LoadOptions options;
+  options.trainable = true;
+  auto model = load_model(*files, options);
+  EXPECT_TRUE(model.ok()) << (model.ok() ? "" : model.message());
+  return model.ok() ? std::move(*model) : nullptr;
 }
 
 inline std::vector<int32_t> random_tokens(int64_t n, int64_t vocab, uint64_t seed) {

@@ -5,7 +5,6 @@
 
 #include <chrono>
 
-#include "io/model_files.h"
 #include "testing/models.h"
 #include "train/countdown_task.h"
 
@@ -27,13 +26,8 @@ struct Miniature {
     auto table = select_kernels_from_environment();
     ASSERT_TRUE(table.ok()) << table.message();
     kernels = *table;
-    auto files = ModelFiles::open(RAISON_SOURCE_DIR "/models/countdown-base", true);
-    ASSERT_TRUE(files.ok()) << files.message();
-    LoadOptions options;
-    options.trainable = true;
-    auto loaded = load_model(*files, options);
-    ASSERT_TRUE(loaded.ok()) << loaded.message();
-    model = std::move(*loaded);
+    model = trainable_model(RAISON_SOURCE_DIR "/models/countdown-base");
+    ASSERT_TRUE(model);
     const auto layout = model->kv_layout(DType::F32, 64);
     ASSERT_TRUE(layout.ok());
     runner = std::make_unique<MicroBatchRunner>(*model, pool, *kernels, *layout, false);
@@ -77,7 +71,7 @@ struct Miniature {
     EXPECT_TRUE(gains.ok()) << gains.message();
     PolicyUpdateOptions o;
     o.loss.mean = LossMean::Tokens;
-    auto done = updater->update(**drawn, gains->values, true, {}, o, lr);
+    auto done = updater->update(**drawn, *gains, true, {}, o, lr);
     EXPECT_TRUE(done.ok()) << done.message();
     if (done.ok()) *update = *done;
     return sum / static_cast<double>((*drawn)->size());
@@ -107,8 +101,10 @@ TEST(PolicyUpdate, AStaleRolloutIsNoticed) {
   auto drawn = draw_rollouts(*m.engine, m.prompts(0, 2), 3, m.rollout_options());
   ASSERT_TRUE(drawn.ok() && *drawn) << drawn.message();
   std::vector<Rollout>& rollouts = **drawn;
-  std::vector<double> gains(rollouts.size(), 0);
-  gains[3] = 1;
+  Advantages gains;
+  gains.values.assign(rollouts.size(), 0.0);
+  gains.silent.assign(rollouts.size(), 0);
+  gains.values[3] = 1;
   float& logprob = rollouts[3].reply.logprobs[0];
   logprob = std::nextafter(logprob, -100.0f);
   const uint64_t version = m.model->parameters().version;
@@ -116,8 +112,11 @@ TEST(PolicyUpdate, AStaleRolloutIsNoticed) {
   ASSERT_FALSE(stale.ok());
   EXPECT_NE(stale.message().find("rollout 3, written token 0"), std::string::npos) << stale.message();
   EXPECT_EQ(m.model->parameters().version, version);
-  EXPECT_TRUE(m.updater->update(rollouts, gains, false, {}, {}, 1e-4).ok()) << "off policy it is a ratio like others";
-  const auto silent = m.updater->update(rollouts, std::vector<double>(rollouts.size(), 0), true, {}, {}, 1e-4);
+  const auto off_policy = m.updater->update(rollouts, gains, false, {}, {}, 1e-4);
+  ASSERT_TRUE(off_policy.ok()) << "off policy it is a ratio like others: " << off_policy.message();
+  EXPECT_EQ(off_policy->samples, static_cast<int64_t>(rollouts.size())) << "an advantage of 0 still counts in the mean";
+  gains.silent.assign(rollouts.size(), 1);
+  const auto silent = m.updater->update(rollouts, gains, true, {}, {}, 1e-4);
   ASSERT_TRUE(silent.ok());
   EXPECT_EQ(silent->silent, static_cast<int64_t>(rollouts.size()));
   EXPECT_EQ(silent->grad_norm, 0);
