@@ -69,7 +69,7 @@ std::string closing(int right, size_t asked, bool bundled) {
          "Ask your own (three numbers from 1 to 10):\n"
          "  ./run run -p \"2 4 8 -> 24\"        one question\n"
          "  ./run run                          a chat\n"
-         "  ./run run YOUR_MODEL               any Llama or Qwen2 model: a folder with config.json, or a GGUF file\n"
+         "  ./run run YOUR_MODEL               any other model: a folder with config.json, a GGUF file, or an ID of the hub\n"
          "  ./run --help                       everything else\n";
 }
 
