@@ -4,15 +4,10 @@
 #include <cctype>
 
 #include "verify/countdown.h"
+#include "verify/extract.h"
 
 namespace raison {
 namespace {
-
-std::string_view trimmed(std::string_view s) {
-  const size_t begin = s.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return {};
-  return s.substr(begin, s.find_last_not_of(" \t\r\n") - begin + 1);
-}
 
 bool has_word(std::string_view text, std::string_view word) {
   const auto letter = [&](size_t i) { return i < text.size() && std::isalnum(static_cast<unsigned char>(text[i])) != 0; };
@@ -25,7 +20,7 @@ class CountdownJudge final : public AnswerJudge {
  public:
   const std::string& name() const override { return name_; }
   std::optional<std::string> canonical(std::string_view answer) const override {
-    auto text = canonical_countdown(trimmed(answer));
+    auto text = canonical_countdown(trim(answer));
     if (!text.ok()) return std::nullopt;
     return std::move(text).value();
   }
@@ -40,7 +35,7 @@ class TextJudge final : public AnswerJudge {
  public:
   const std::string& name() const override { return name_; }
   std::optional<std::string> canonical(std::string_view answer) const override {
-    const std::string_view text = trimmed(answer);
+    const std::string_view text = trim(answer);
     if (text.empty()) return std::nullopt;
     return std::string(text);
   }
@@ -48,28 +43,6 @@ class TextJudge final : public AnswerJudge {
  private:
   std::string name_ = "text";
 };
-
-// What stands in the last \boxed{...} whose braces close. One pass, however many are open.
-std::optional<std::string_view> last_boxed(std::string_view text) {
-  constexpr std::string_view kBoxed = "\\boxed{";
-  struct Brace {
-    size_t begin;  // behind it
-    bool boxed;
-  };
-  std::vector<Brace> open;
-  std::optional<std::string_view> last;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '{') {
-      const bool boxed = i + 1 >= kBoxed.size() && text.substr(i + 1 - kBoxed.size(), kBoxed.size()) == kBoxed;
-      open.push_back({i + 1, boxed});
-    } else if (text[i] == '}' && !open.empty()) {
-      const Brace b = open.back();
-      open.pop_back();
-      if (b.boxed && (!last || text.data() + b.begin > last->data())) last = text.substr(b.begin, i - b.begin);
-    }
-  }
-  return last;
-}
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -81,7 +54,7 @@ class FinalJudge final : public AnswerJudge {
  public:
   const std::string& name() const override { return name_; }
   std::optional<std::string> canonical(std::string_view answer) const override {
-    std::string_view text = trimmed(answer);
+    std::string_view text = trim(answer);
     if (const auto boxed = last_boxed(text)) {
       text = *boxed;
     } else {
@@ -105,7 +78,7 @@ class FinalJudge final : public AnswerJudge {
     size_t best = 0;
     for (const std::string_view marker : {"answer:", "answer is"})
       if (const size_t at = low.rfind(marker); at != std::string::npos) best = std::max(best, at + marker.size());
-    const std::string_view rest = trimmed(text.substr(best));
+    const std::string_view rest = trim(text.substr(best));
     return rest.empty() ? text : rest;
   }
   std::string name_ = "final";

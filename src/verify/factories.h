@@ -1,0 +1,11 @@
+// The verifiers by name: each file that has some gives a factory, verifier.cc lists them.
+#pragma once
+#include "verify/verifier.h"
+
+namespace raison {
+
+using VerifierFactory = Result<std::unique_ptr<Verifier>> (*)(const nlohmann::json& options);
+
+Result<std::unique_ptr<Verifier>> make_countdown_verifier(const nlohmann::json& options);
+
+}  // namespace raison
