@@ -21,15 +21,6 @@ const EffortLevel* find_effort(const std::string& name) {
   return nullptr;
 }
 
-ThinkPhase phase_of(ThinkStart start) {
-  switch (start) {
-    case ThinkStart::Undecided: return ThinkPhase::Undecided;
-    case ThinkStart::Thinking: return ThinkPhase::Thinking;
-    case ThinkStart::Answering: return ThinkPhase::Answering;
-  }
-  return ThinkPhase::None;
-}
-
 bool asks_for_thoughts(const ThinkingOptions& o) {
   return o.think == std::optional<bool>(true) || o.budget || o.minimum || !o.effort.empty() || !o.marks.empty() ||
          !o.satisfied_by.empty();
@@ -76,16 +67,8 @@ void ThinkingOptions::add_to(CLI::App* command) {
 Result<Thinking> thinking_of(TextSide& text, int64_t vocab) {
   Thinking t;
   if (!text.tokenizer) return t;
-  RAISON_ASSIGN(t.format, think_format(text.chat_template.get(), *text.tokenizer));
-  if (!t.format) return t;
-  const ThinkFormat& f = *t.format;
-  RAISON_ASSIGN(t.rules, ThinkRules::create({f.open, f.close, f.forced_close, f.reopens}));
-  if (!t.rules->within(vocab)) {  // a head smaller than the vocabulary can't write the marks
-    t = {};
-    return t;
-  }
-  for (const auto* marks : {&f.open, &f.close})
-    for (const auto& mark : *marks) std::erase_if(text.stop_ids, [&](int32_t id) { return mark.size() == 1 && mark[0] == id; });
+  RAISON_ASSIGN(t, find_thinking(text.chat_template.get(), *text.tokenizer, vocab));
+  keep_marks(t, &text.stop_ids);
   return t;
 }
 

@@ -6,8 +6,7 @@
 #include <vector>
 
 #include "cli/session.h"
-#include "engine/think.h"
-#include "tokenizer/think_format.h"
+#include "engine/thinking.h"
 
 namespace raison::cli {
 
@@ -22,11 +21,6 @@ struct ThinkingOptions {
   void add_to(CLI::App* command);
 };
 
-// How a loaded model thinks; without a format it does not.
-struct Thinking {
-  std::optional<ThinkFormat> format;
-  std::shared_ptr<const ThinkRules> rules;
-};
 // Takes the marks of thoughts out of the text side's stop ids.
 Result<Thinking> thinking_of(TextSide& text, int64_t vocab);
 

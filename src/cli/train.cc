@@ -37,6 +37,14 @@ class Progress {
     last_ = now;
     note(line);
   }
+  // How far a step is: behind the last step's line, a few times a second.
+  void live(const std::string& line) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!stderr_is_terminal() || now - drawn_ < std::chrono::milliseconds(100)) return;
+    drawn_ = now;
+    note_raw("\r\033[K" + line);
+    open_ = true;
+  }
   void say(const std::string& line) {
     close();
     note(line);
@@ -52,7 +60,7 @@ class Progress {
     fflush(stderr);
   }
   bool open_ = false, shown_ = false;
-  std::chrono::steady_clock::time_point last_;
+  std::chrono::steady_clock::time_point last_, drawn_;
 };
 
 Result<Recipe> load_recipe(const TrainOptions& options) {
@@ -65,7 +73,7 @@ Result<Recipe> load_recipe(const TrainOptions& options) {
   }
   // A model to start from may be an ID of the hub; the run's papers name where it lies.
   if (!recipe.model.path.empty()) { RAISON_ASSIGN(recipe.model.path, resolve_model(recipe.model.path)); }
-  const char* kind = recipe.kind == TrainKind::Pretrain ? "pretrain" : "sft";
+  const char* kind = train_kind_name(recipe.kind);
   if (options.kind != kind)
     return error("{}: the recipe is for {}, so the command is: raison train {} {}", options.recipe, kind, kind, options.recipe);
   return recipe;
@@ -80,6 +88,7 @@ Result<int> run_train(const TrainOptions& options) {
   TrainSinks sinks;
   sinks.step = [&](const StepMetrics& m) { progress.show(m); };
   sinks.notice = [&](const std::string& line) { progress.say(line); };
+  sinks.live = [&](const std::string& line) { progress.live(line); };
   sinks.checkpoint = [&](const std::string& path) { progress.say("checkpoint " + path); };
   // From here on, so that a mistake in the recipe or a long tokenisation ends at the first Ctrl+C.
   auto created = TrainSession::create(recipe, pool, *kernels, sinks, options.resume ? Resume::Auto : Resume::Never);
@@ -104,10 +113,10 @@ Result<int> run_train(const TrainOptions& options) {
 void add_train(CLI::App& app, Action& action) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand("train", "Teach a model by a recipe");
-  command->add_option("KIND", options->kind, "pretrain or sft, as the recipe says")
+  command->add_option("KIND", options->kind, "pretrain, sft, dpo or grpo, as the recipe says")
       ->required()
-      ->check(CLI::IsMember({"pretrain", "sft"}))
-      ->type_name("pretrain|sft");
+      ->check(CLI::IsMember({"pretrain", "sft", "dpo", "grpo"}))
+      ->type_name("pretrain|sft|dpo|grpo");
   command->add_option("RECIPE", options->recipe, "The recipe, a TOML file")->required()->type_name("RECIPE.toml");
   command->add_flag("--resume", options->resume, "Go on from the newest checkpoint, if there is one, to the same bits");
   command->add_option("--out", options->out, "Folder of the run (default: the recipe's)")->type_name("DIR");

@@ -1,5 +1,8 @@
 #include "train/checkpoint.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -68,7 +71,7 @@ Result<Json> file_entry(const std::string& path) {
   return Json{{"bytes", file->size()}, {"hash", hex(hash_bytes(file->data(), file->size()))}};
 }
 
-Result<Json> state_json(const std::string& folder, const TrainState& s) {
+Result<Json> state_json(const std::string& folder, const TrainState& s, const std::vector<CheckpointPart>& parts) {
   Json j;
   j["format"] = kFormat;
   j["step"] = s.step;
@@ -77,10 +80,12 @@ Result<Json> state_json(const std::string& folder, const TrainState& s) {
   j["seed"] = s.seed;
   j["data_fingerprint"] = hex(s.data_fingerprint);
   j["metrics_bytes"] = s.metrics_bytes;
+  j["event_bytes"] = s.event_bytes;
   j["data_cursor"] = s.data_cursor;
   j["recipe"] = s.recipe;
   j["model"] = s.model;
   for (const char* name : kFiles) { RAISON_ASSIGN(j["files"][name], file_entry(folder + "/" + name)); }
+  for (const CheckpointPart& p : parts) { RAISON_ASSIGN(j["files"][p.name], file_entry(folder + "/" + p.name)); }
   const std::string body = j.dump();
   j["check"] = hex(hash_bytes(body.data(), body.size()));
   return j;
@@ -101,16 +106,22 @@ Result<uint64_t> hex_of(const Json& j, const char* key) {
   return v;
 }
 
+Status check_file(const std::string& path, const std::string& name, const Json& entry) {
+  if (!entry.is_object()) return error("state.json: says nothing of {}", name);
+  if (name.find('/') != std::string::npos) return error("state.json: {} is no name of a file", name);
+  RAISON_ASSIGN(const uint64_t bytes, unsigned_of(entry, "bytes"));
+  RAISON_ASSIGN(const uint64_t hash, hex_of(entry, "hash"));
+  RAISON_ASSIGN(const auto file, MappedFile::open(path + "/" + name));
+  if (file->size() != bytes) return error("{} has {} bytes, {} were written", name, file->size(), bytes);
+  if (hash_bytes(file->data(), file->size()) != hash) return error("{} is damaged: its hash differs", name);
+  return {};
+}
+
 Status check_files(const std::string& path, const Json& j) {
-  for (const char* name : kFiles) {
-    const Json entry = j.contains("files") && j["files"].is_object() ? j["files"].value(name, Json()) : Json();
-    if (!entry.is_object()) return error("state.json: says nothing of {}", name);
-    RAISON_ASSIGN(const uint64_t bytes, unsigned_of(entry, "bytes"));
-    RAISON_ASSIGN(const uint64_t hash, hex_of(entry, "hash"));
-    RAISON_ASSIGN(const auto file, MappedFile::open(path + "/" + name));
-    if (file->size() != bytes) return error("{} has {} bytes, {} were written", name, file->size(), bytes);
-    if (hash_bytes(file->data(), file->size()) != hash) return error("{} is damaged: its hash differs", name);
-  }
+  const Json files = j.contains("files") && j["files"].is_object() ? j["files"] : Json::object();
+  for (const char* name : kFiles)
+    if (!files.contains(name)) return error("state.json: says nothing of {}", name);
+  for (const auto& [name, entry] : files.items()) RAISON_RETURN_IF_ERROR(check_file(path, name, entry));
   return {};
 }
 
@@ -132,6 +143,7 @@ Result<TrainState> parse_state(const std::string& path) {
   RAISON_ASSIGN(s.version, unsigned_of(j, "version"));
   RAISON_ASSIGN(s.seed, unsigned_of(j, "seed"));
   RAISON_ASSIGN(s.metrics_bytes, unsigned_of(j, "metrics_bytes"));
+  if (j.contains("event_bytes")) { RAISON_ASSIGN(s.event_bytes, unsigned_of(j, "event_bytes")); }
   RAISON_ASSIGN(s.data_fingerprint, hex_of(j, "data_fingerprint"));
   s.data_cursor = j.value("data_cursor", Json());
   s.recipe = j.value("recipe", Json());
@@ -180,13 +192,14 @@ Result<std::vector<Loaded>> load_all(const std::string& path, const ParameterSto
   return out;
 }
 
-Status write_files(const std::string& folder, const TrainState& state, const ParameterStore& parameters,
-                   const AdamW& optimizer) {
+Status write_files(const std::string& folder, const TrainState& state, const ParameterStore& parameters, const AdamW& optimizer,
+                   const std::vector<CheckpointPart>& parts) {
   std::error_code ec;
   if (!fs::create_directory(folder, ec)) return error("{}: cannot create the folder: {}", folder, ec.message());
   RAISON_RETURN_IF_ERROR(write_parameters(folder + "/" + kFiles[0], parameters));
   RAISON_RETURN_IF_ERROR(write_moments(folder + "/" + kFiles[1], parameters, optimizer));
-  RAISON_ASSIGN(const Json j, state_json(folder, state));
+  for (const CheckpointPart& p : parts) RAISON_RETURN_IF_ERROR(p.write(folder + "/" + p.name));
+  RAISON_ASSIGN(const Json j, state_json(folder, state, parts));
   RAISON_RETURN_IF_ERROR(write_file_atomic(folder + "/state.json", j.dump(1) + "\n"));
   return sync_directory(folder);
 }
@@ -194,8 +207,14 @@ Status write_files(const std::string& folder, const TrainState& state, const Par
 Status put_in_place(const std::string& dir, const std::string& temp, const std::string& name) {
   const std::string path = dir + "/" + name;
   std::error_code ec;
-  if (fs::exists(path, ec)) {  // the same bits again
-    const std::string old = dir + "/.removing-" + name;
+  if (fs::exists(path, ec)) {
+    // They change places, so that at every moment a whole one has the name.
+    if (::renameat2(AT_FDCWD, temp.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
+      const Status durable = sync_directory(dir);
+      fs::remove_all(temp, ec);
+      return durable;
+    }
+    const std::string old = dir + "/.removing-" + name;  // a file system that can't
     fs::remove_all(old, ec);
     fs::rename(path, old, ec);
     if (ec) return error("{}: cannot replace: {}", path, ec.message());
@@ -258,14 +277,14 @@ Status prune_checkpoints(const std::string& dir, int64_t keep, int64_t newest) {
 }
 
 Status write_checkpoint(const std::string& dir, const TrainState& state, const ParameterStore& parameters,
-                        const AdamW& optimizer) {
+                        const AdamW& optimizer, const std::vector<CheckpointPart>& parts) {
   const std::string name = fmt::format("step-{:06d}", state.step);
   const std::string temp = dir + "/.writing-" + name;
   std::error_code ec;
   fs::remove_all(temp, ec);
   const auto written = [&]() -> Status {
     RAISON_RETURN_IF_ERROR(create_folders(dir));
-    RAISON_RETURN_IF_ERROR(write_files(temp, state, parameters, optimizer));
+    RAISON_RETURN_IF_ERROR(write_files(temp, state, parameters, optimizer, parts));
     return put_in_place(dir, temp, name);
   };
   Status status = error("{}: out of memory", temp);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "autodiff/parameter.h"
-#include "train/optimizer.h"
+#include "train/train_method.h"
 
 namespace raison {
 
@@ -19,6 +19,7 @@ struct TrainState {
   uint64_t seed = 0;
   uint64_t data_fingerprint = 0;
   uint64_t metrics_bytes = 0;  // length of metrics.jsonl that belongs to this state
+  uint64_t event_bytes = 0;    // and of TensorBoard's event file
   nlohmann::ordered_json data_cursor;
   nlohmann::ordered_json recipe;  // recipe_json()
   nlohmann::ordered_json model;   // model_identity()
@@ -34,9 +35,10 @@ Result<std::string> set_checkpoint_aside(const std::string& path);
 // this run and are left alone.
 Status prune_checkpoints(const std::string& dir, int64_t keep, int64_t newest);
 
-// Durable when it returns. Error: the checkpoints that were there are as before, and nothing half written is left.
+// Durable when it returns; `parts` are further files of it. One of the same step (which was saved in the middle of the next) is replaced
+// whole. Error: the checkpoints that were there are as before, and nothing half written is left.
 Status write_checkpoint(const std::string& dir, const TrainState& state, const ParameterStore& parameters,
-                        const AdamW& optimizer);
+                        const AdamW& optimizer, const std::vector<CheckpointPart>& parts = {});
 // Reads and verifies only state.json and the other files' sizes and hashes.
 Result<TrainState> read_checkpoint_state(const std::string& path);
 // Fills parameters and moments as well. Error: nothing was changed.

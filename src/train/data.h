@@ -1,5 +1,6 @@
 // Training data: token sequences with loss weights, cut into micro-batches, in an order that the seed alone decides.
 #pragma once
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -43,6 +44,13 @@ struct JsonlData {
   int64_t truncated = 0;  // records cut at max_length
   int64_t dropped = 0;    // records without a token to learn from
 };
+
+// Each line of a file of JSON lines, and its number; empty lines are passed over. Errors, `take`'s too: "FILE:LINE: what".
+Status read_json_lines(const std::string& path,
+                       const std::function<Status(const nlohmann::ordered_json& record, int64_t line)>& take);
+
+// One record of the formats below as one sequence (a text is not cut into pieces, nothing is truncated). Error: without a file's name.
+Result<TrainSequence> read_record(const nlohmann::ordered_json& record, const TextCodec& codec, const DataRecipe& recipe);
 
 // Reads and tokenises JSONL. Formats by their keys: `messages`, `prompt` + `completion`, `text`, `tokens`; `weight` scales a
 // record's loss; `weights` (with data.token_weights) has one number per token with a loss. Errors: "FILE:LINE: what".

@@ -25,8 +25,19 @@ class RecordReader {
 
   // One record -> sequences (texts may give several).
   Status read(const Json& record, JsonlData* out) {
-    if (!record.is_object()) return error("must be a JSON object");
     RAISON_ASSIGN(const std::string format, format_of(record));
+    RAISON_ASSIGN(TrainSequence s, sequence(record, format));
+    cut(std::move(s), format == "text", out);
+    return {};
+  }
+
+  Result<TrainSequence> whole(const Json& record) {
+    RAISON_ASSIGN(const std::string format, format_of(record));
+    return sequence(record, format);
+  }
+
+ private:
+  Result<TrainSequence> sequence(const Json& record, const std::string& format) {
     TrainSequence s;
     if (format == "messages") {
       RAISON_RETURN_IF_ERROR(read_messages(record, &s));
@@ -38,12 +49,11 @@ class RecordReader {
       RAISON_RETURN_IF_ERROR(read_tokens(record, &s));
     }
     RAISON_RETURN_IF_ERROR(apply_weights(record, format, &s));
-    cut(std::move(s), format == "text", out);
-    return {};
+    return s;
   }
 
- private:
   Result<std::string> format_of(const Json& record) const {
+    if (!record.is_object()) return error("must be a JSON object");
     std::vector<std::string> found;
     if (record.contains("messages")) found.push_back("messages");
     if (record.contains("prompt") && record.contains("completion")) found.push_back("prompt_completion");
@@ -289,11 +299,9 @@ Result<Json> parse_line(std::string_view line) {
 
 }  // namespace
 
-Result<JsonlData> read_jsonl(const std::string& path, const TextCodec& codec, const DataRecipe& recipe) {
+Status read_json_lines(const std::string& path, const std::function<Status(const Json&, int64_t)>& take) {
   RAISON_ASSIGN(const auto file, MappedFile::open(path));
   const std::string_view text(reinterpret_cast<const char*>(file->data()), file->size());
-  RecordReader reader(codec, recipe);
-  JsonlData data;
   int64_t number = 0;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
@@ -304,10 +312,21 @@ Result<JsonlData> read_jsonl(const std::string& path, const TextCodec& codec, co
     auto record = parse_line(line);
     if (!record.ok()) return error("{}:{}: {}", path, number, record.message());
     try {
-      const Status read = reader.read(*record, &data);
+      const Status read = take(*record, number);
       if (!read.ok()) return error("{}:{}: {}", path, number, read.message());
     } catch (const std::exception& e) { return error("{}:{}: {}", path, number, e.what()); }
   }
+  return {};
+}
+
+Result<TrainSequence> read_record(const Json& record, const TextCodec& codec, const DataRecipe& recipe) {
+  return RecordReader(codec, recipe).whole(record);
+}
+
+Result<JsonlData> read_jsonl(const std::string& path, const TextCodec& codec, const DataRecipe& recipe) {
+  RecordReader reader(codec, recipe);
+  JsonlData data;
+  RAISON_RETURN_IF_ERROR(read_json_lines(path, [&](const Json& record, int64_t) { return reader.read(record, &data); }));
   if (data.sequences.empty()) return error("{}: holds no record to learn from", path);
   return data;
 }

@@ -78,6 +78,24 @@ Status check_vocabulary(const TrainSetup& setup, const std::string& where) {
   return {};
 }
 
+// Those of the tokenizer and of generation_config.json, beside those of the model's files.
+void add_stop_ids(TrainSetup* setup) {
+  std::vector<int32_t>& ids = setup->stop_ids;
+  if (setup->codec.tokenizer)
+    if (const auto eos = setup->codec.tokenizer->eos()) ids.push_back(*eos);
+  const auto& g = setup->text.generation_config;
+  const auto add = [&](const nlohmann::ordered_json& id) {
+    if (id.is_number_integer()) ids.push_back(id.get<int32_t>());
+  };
+  if (g.is_object() && g.contains("eos_token_id")) {
+    add(g["eos_token_id"]);
+    if (g["eos_token_id"].is_array()) std::for_each(g["eos_token_id"].begin(), g["eos_token_id"].end(), add);
+  }
+  std::erase_if(ids, [&](int32_t id) { return id < 0 || id >= setup->model->info().vocab; });
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+}
+
 nlohmann::ordered_json new_generation_config(const nlohmann::json& config) {
   nlohmann::ordered_json j = nlohmann::ordered_json::object();
   for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"})
@@ -92,6 +110,7 @@ Result<TrainSetup> load_existing(const Recipe& recipe) {
   options.trainable = true;
   RAISON_ASSIGN(setup.model, load_model(files, options));
   RAISON_ASSIGN(setup.text, read_model_text(files));
+  for (const int64_t id : files.generation.eos_ids) setup.stop_ids.push_back(static_cast<int32_t>(id));
   return setup;
 }
 
@@ -124,6 +143,7 @@ Result<TrainSetup> set_up_model(const Recipe& recipe) {
   RAISON_ASSIGN(setup.codec, codec_of(setup.text, where));
   setup.codec.vocab = setup.model->info().vocab;
   RAISON_RETURN_IF_ERROR(check_vocabulary(setup, recipe.file));
+  add_stop_ids(&setup);
   if (!recipe.data.task.empty()) {
     RAISON_ASSIGN(const auto task, make_synthetic_task(recipe.data.task));
     if (!setup.codec.tokenizer) return error("{}: the task {} needs a model with its tokenizer", where, task->name());
@@ -168,6 +188,7 @@ Status check_same_model(const nlohmann::ordered_json& before, const TrainSetup& 
 }
 
 Status resolve_lengths(const ModelInfo& info, Recipe* recipe) {
+  if (recipe->kind == TrainKind::Grpo) return {};  // its lengths are those of rollouts
   int64_t& length = recipe->data.max_length;
   if (!recipe->data.task.empty()) {
     RAISON_ASSIGN(const auto task, make_synthetic_task(recipe->data.task));

@@ -12,7 +12,11 @@ namespace raison {
 struct TrainSetup {
   std::unique_ptr<Model> model;  // every parameter trainable
   ModelText text;
-  TextCodec codec;  // made of `text`; without a tokenizer if there is none
+  TextCodec codec;                // made of `text`; without a tokenizer if there is none
+  std::vector<int32_t> stop_ids;  // end-of-text and end-of-turn ids
+  // What the optimiser moves.
+  ParameterStore& trained() { return model->parameters(); }
+  const ParameterStore& trained() const { return model->parameters(); }
 };
 
 Result<TrainSetup> set_up_model(const Recipe& recipe);

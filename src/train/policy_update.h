@@ -12,6 +12,16 @@ struct PolicyUpdateOptions {
   PolicyLossOptions loss;
   float temperature = 1;       // of the rollouts
   int64_t micro_batch = 4096;  // tokens
+  // Silent groups have no gradient but that of KL. false: they take no part at all; true: they count in the loss's means, as in the papers.
+  bool count_silent = false;
+};
+
+// What an update learns from: rollouts with their advantages; all lists of one length.
+struct PolicyBatch {
+  std::vector<const Rollout*> rollouts;
+  std::vector<double> advantages;
+  std::vector<uint8_t> silent;
+  std::vector<const std::vector<float>*> ref;  // by rollout: a logprob for each token of the reply; empty without KL
 };
 
 struct PolicyUpdate {
@@ -21,6 +31,7 @@ struct PolicyUpdate {
   int64_t silent = 0;               // samples of groups without signal
   double clipped_low = 0, clipped_high = 0, kl = 0, ratio = 0;  // means over tokens
   int64_t compared = 0;                                         // logprobs of the trainer that equal the rollout's to the bit
+  double delta_logprob = 0;  // the greatest difference among them: 0, or the update had ended in an error
 };
 
 class PolicyUpdater {
@@ -30,11 +41,12 @@ class PolicyUpdater {
     forget();
   }
 
-  // Rollouts of silent groups take no part: neither in the loss nor in its means. `fresh`: the weights are those that drew the rollouts, so that every logprob must equal the
-  // rollout's to the bit: one that does not is an error that names the first. `ref`: logprobs of the reference, by rollout (empty without KL).
-  // Error: those of the parts; the weights are then as before.
-  Result<PolicyUpdate> update(const std::vector<Rollout>& rollouts, const Advantages& advantages, bool fresh,
-                              const std::vector<std::vector<float>>& ref, const PolicyUpdateOptions& options, double lr);
+  // `fresh`: the weights are those that drew the rollouts, so that every logprob must equal the rollout's to the bit: one that does not is an
+  // error that names the first. Error: those of the parts; the weights are then as before.
+  Result<PolicyUpdate> update(const PolicyBatch& batch, bool fresh, const PolicyUpdateOptions& options, double lr);
+  // Logprobs of the replies' tokens under the weights as they are (0 for forced ones), by rollout.
+  Result<std::vector<std::vector<float>>> logprobs(const std::vector<const Rollout*>& rollouts, float temperature,
+                                                   int64_t micro_batch);
 
  private:
   Model& model_;
@@ -42,6 +54,9 @@ class PolicyUpdater {
   const KernelTable& kernels_;
   MicroBatchRunner& runner_;
   AdamW& optimizer_;
+  Result<std::vector<float>> derive(const PolicyBatch& batch, const std::vector<size_t>& part, std::span<const float> logprobs,
+                                    bool fresh, const PolicyUpdateOptions& options, const PolicyTotals& totals,
+                                    PolicyUpdate* out, int64_t* counted) const;
   void forget() { gradients_ = std::make_unique<GradientStore>(model_.parameters()); }
   std::unique_ptr<GradientStore> gradients_;
 };

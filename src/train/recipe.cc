@@ -41,6 +41,14 @@ class RecipeReader {
     section(top, "batch", &RecipeReader::read_batch);
     section(top, "optimizer", &RecipeReader::read_optimizer);
     section(top, "schedule", &RecipeReader::read_schedule);
+    section(top, "rollout", &RecipeReader::read_rollouts);
+    for (const toml::table* t : top.tables("reward")) {
+      TomlSection s(*t, top.name("reward"), where_, &error_);
+      r_.rewards.emplace_back();
+      read_reward(s, &r_.rewards.back());
+      s.finish();
+    }
+    read_policies(top);
     section(top, "checkpoint", &RecipeReader::read_checkpoint);
     section(top, "validation", &RecipeReader::read_validation);
     section(top, "log", &RecipeReader::read_log);
@@ -60,12 +68,30 @@ class RecipeReader {
     s.finish();
   }
 
+  void read_rollouts(TomlSection& s) { read_rollout(s, &r_.rollout); }
+
+  // The defaults depend on the loss, so an absent section is read too.
+  void read_policies(TomlSection& top) {
+    static const toml::table kNone;
+    const toml::table* t = top.table("policy");
+    TomlSection s(t ? *t : kNone, top.name("policy"), where_, &error_);
+    if (r_.kind == TrainKind::Grpo) read_policy(s, r_.rollout, &r_.policy);
+    if (r_.kind == TrainKind::Dpo) read_preference(s, &r_.preference);
+    if (r_.kind == TrainKind::Pretrain || r_.kind == TrainKind::Sft) return only_for(top, "policy", "grpo and dpo");
+    s.finish();
+  }
+
+  void only_for(TomlSection& top, const char* key, const char* kinds) {
+    if (top.has(key)) top.fail(key, fmt::format("is for {}, and the recipe's kind is {}", kinds, train_kind_name(r_.kind)));
+  }
+
   void read_top(TomlSection& s) {
-    if (!s.has("kind")) s.fail("kind", "is missing; pretrain or sft");
+    if (!s.has("kind")) s.fail("kind", "is missing; pretrain, sft, dpo or grpo");
     if (!s.has("steps")) s.fail("steps", "is missing; how many updates?");
     std::string kind = "sft", cache = "f32";
-    s.one_of("kind", &kind, {"pretrain", "sft"});
-    r_.kind = kind == "pretrain" ? TrainKind::Pretrain : TrainKind::Sft;
+    s.one_of("kind", &kind, {"pretrain", "sft", "dpo", "grpo"});
+    for (const TrainKind k : {TrainKind::Pretrain, TrainKind::Sft, TrainKind::Dpo, TrainKind::Grpo})
+      if (kind == train_kind_name(k)) r_.kind = k;
     r_.data.loss = kind == "pretrain" ? "all" : "completion";
     int64_t seed = 1;
     s.integer("seed", &seed, 0, INT64_MAX);
@@ -155,6 +181,7 @@ class RecipeReader {
   void read_checkpoint(TomlSection& s) {
     s.string("dir", &r_.checkpoint_dir);
     s.integer("every", &r_.checkpoint_every, 0, kMany);
+    s.integer("minutes", &r_.checkpoint_minutes, 0, kMany);
     s.integer("keep_last", &r_.keep_last, 1, 1 << 20);
   }
 
@@ -163,7 +190,10 @@ class RecipeReader {
     s.integer("sequences", &r_.validation_sequences, 1, 1 << 24);
   }
 
-  void read_log(TomlSection& s) { s.integer("every", &r_.log_every, 1, kMany); }
+  void read_log(TomlSection& s) {
+    s.integer("every", &r_.log_every, 1, kMany);
+    s.integer("samples", &r_.log_samples, 0, kMany);
+  }
 
   void read_export(TomlSection& s) {
     std::string type = "f32";
@@ -175,6 +205,10 @@ class RecipeReader {
   void check(TomlSection& top) {
     if (error_) return;
     if (r_.checkpoint_dir.empty()) r_.checkpoint_dir = r_.out + "/checkpoints";
+    if (r_.kind != TrainKind::Grpo)
+      for (const char* key : {"rollout", "reward"}) only_for(top, key, "grpo");
+    if (r_.kind == TrainKind::Grpo || r_.kind == TrainKind::Dpo) check_policy(top);
+    if (error_) return;
     if (r_.model.path.empty() && r_.model.config.is_null())
       top.fail("model", "needs path (a model to start from) or a table config (a new one)");
     else if (r_.data.task.empty() && r_.data.train.empty())
@@ -189,6 +223,23 @@ class RecipeReader {
       top.fail("validation", "is asked for, but data.valid names no file");
   }
 
+  void check_policy(TomlSection& top) {
+    const bool grpo = r_.kind == TrainKind::Grpo;
+    if (r_.model.path.empty())
+      top.fail("model",
+               "needs path: rewards and preferences teach a model that can already answer; begin with pretrain or sft");
+    if (r_.batch.sequences > 0) top.fail("batch", "takes tokens: how many go through the model at once in an update");
+    if (r_.batch.accumulation != 1)
+      top.fail("batch", "has no accumulation here: a step's micro-batches are as many as it needs");
+    if (r_.batch.tokens == 0) r_.batch.tokens = 4096;
+    if (!grpo && !r_.data.task.empty()) top.fail("data", "needs train: files of preference pairs");
+    if (grpo && r_.rewards.empty() && r_.data.task.empty())
+      top.fail("reward", "is missing: what is a good reply? e.g. [[reward]] with verifier = \"math\"");
+    if (grpo && r_.rewards.empty()) r_.rewards.push_back({"task", "task", 1, nullptr});
+    for (const RewardRecipe& w : r_.rewards)
+      if (w.verifier == "task" && r_.data.task.empty()) top.fail("reward", "\"task\" is for built-in tasks (data.task)");
+  }
+
   const toml::table& root_;
   std::string where_;
   std::optional<Error> error_;
@@ -196,6 +247,16 @@ class RecipeReader {
 };
 
 }  // namespace
+
+const char* train_kind_name(TrainKind kind) {
+  switch (kind) {
+    case TrainKind::Pretrain: return "pretrain";
+    case TrainKind::Sft: return "sft";
+    case TrainKind::Dpo: return "dpo";
+    case TrainKind::Grpo: return "grpo";
+  }
+  return "?";
+}
 
 Result<Recipe> parse_recipe(std::string_view text, const std::string& where, const std::vector<std::string>& settings) {
   if (!is_valid_utf8(text)) return error("{}: not valid UTF-8", where);
@@ -219,7 +280,7 @@ Result<Recipe> read_recipe(const std::string& path) {
 
 nlohmann::ordered_json recipe_json(const Recipe& r) {
   nlohmann::ordered_json j;
-  j["kind"] = r.kind == TrainKind::Pretrain ? "pretrain" : "sft";
+  j["kind"] = train_kind_name(r.kind);
   j["seed"] = r.seed;
   j["steps"] = r.steps;
   j["out"] = r.out;
@@ -259,16 +320,22 @@ nlohmann::ordered_json recipe_json(const Recipe& r) {
   j["checkpoint.keep_last"] = r.keep_last;
   j["validation.every"] = r.validation_every;
   j["validation.sequences"] = r.validation_sequences;
+  j["checkpoint.minutes"] = r.checkpoint_minutes;
   j["log.every"] = r.log_every;
+  j["log.samples"] = r.log_samples;
+  if (r.kind == TrainKind::Grpo) policy_json(r.rollout, r.rewards, r.policy, &j);
+  if (r.kind == TrainKind::Dpo) j["policy.beta"] = r.preference.beta;
+  if (r.kind == TrainKind::Dpo) j["policy.pairs"] = r.preference.pairs;
   j["export.type"] = float_type_name(r.export_type);
   return j;
 }
 
 Status check_same_recipe(const nlohmann::ordered_json& before, const Recipe& now, const std::string& where) {
   // None of these moves a bit of the weights at a given step (a longer cosine does, and that is asked for).
-  static const char* const kFree[] = {"steps",      "out",        "recompute",      "model.path",       "model.tokenizer",
-                                      "data.train", "data.valid", "checkpoint.dir", "checkpoint.every", "checkpoint.keep_last",
-                                      "log.every",  "export.type"};
+  static const char* const kFree[] = {
+      "steps",      "out",         "recompute",      "model.path",         "model.tokenizer",
+      "data.train", "data.valid",  "checkpoint.dir", "checkpoint.every",   "checkpoint.keep_last",
+      "log.every",  "export.type", "log.samples",    "checkpoint.minutes", "rollout.together"};
   if (!before.is_object()) return error("{}: holds no recipe", where);
   const nlohmann::ordered_json after = recipe_json(now);
   for (const auto& [key, value] : after.items()) {

@@ -7,10 +7,12 @@
 
 #include "base/result.h"
 #include "tensor/dtype.h"
+#include "train/policy_recipe.h"
 
 namespace raison {
 
-enum class TrainKind { Pretrain, Sft };
+enum class TrainKind { Pretrain, Sft, Dpo, Grpo };
+const char* train_kind_name(TrainKind kind);  // "pretrain", "sft", "dpo", "grpo"
 
 // How a new model's parameters are drawn: normals keyed by (seed, parameter index). Norm weights are 1, biases 0.
 struct InitRecipe {
@@ -72,12 +74,18 @@ struct Recipe {
   BatchRecipe batch;
   OptimizerRecipe optimizer;
   ScheduleRecipe schedule;
-  std::string checkpoint_dir;    // default <out>/checkpoints
-  int64_t checkpoint_every = 0;  // steps; 0 = only at the end and when stopped
-  int64_t keep_last = 2;         // checkpoints kept, at least 1
-  int64_t validation_every = 0;  // steps; 0 = never
+  RolloutRecipe rollout;              // grpo
+  std::vector<RewardRecipe> rewards;  // grpo
+  PolicyRecipe policy;                // grpo
+  PreferenceRecipe preference;        // dpo
+  std::string checkpoint_dir;         // default <out>/checkpoints
+  int64_t checkpoint_every = 0;       // steps; 0 = only at the end and when stopped
+  int64_t checkpoint_minutes = 10;    // of a step that is longer: what is drawn of it is saved that often; 0 = not
+  int64_t keep_last = 2;              // checkpoints kept, at least 1
+  int64_t validation_every = 0;       // steps; 0 = never
   int64_t validation_sequences = 256;
   int64_t log_every = 1;           // steps between calls of the progress sink; metrics.jsonl has every step
+  int64_t log_samples = 2;         // grpo: groups of rollouts of each step that go into samples.db; 0 = none
   DType export_type = DType::F32;  // F32 or BF16: of the model written at the end
 };
 

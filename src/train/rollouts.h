@@ -8,26 +8,34 @@ namespace raison {
 
 struct RolloutOptions {
   int64_t group = 8;  // samples of a prompt
-  float temperature =
-      1;               // above 0; no truncation of the distribution, so that the logprobs are those that the trainer computes
+  // Temperature above 0; its seed is not used. What truncates or bends the distribution makes rollouts off policy, their logprobs stay those of
+  // softmax(logits / temperature).
+  SamplingParams sampling;
   int64_t length = 0;  // tokens at most, the prompt's included
   std::vector<int32_t> stop_ids;
   // How thoughts are marked and bounded; null: they are not.
   std::shared_ptr<const ThinkRules> think;
-  ThinkPhase think_start = ThinkPhase::Undecided;
   ThinkLimits think_limits;
+};
+
+struct RolloutPrompt {
+  std::vector<int32_t> tokens;
+  ThinkPhase start = ThinkPhase::None;  // in which they end
 };
 
 struct Rollout {
   std::vector<int32_t> prompt;
   Generation reply;
+  bool finished() const { return reply.finish != FinishReason::None; }
   bool truncated() const { return reply.finish != FinishReason::Stop; }
 };
 
 // Samples of prompt p are [p * group, (p + 1) * group). They depend on the model, the prompts, `seed` and a prompt's place among them, on nothing
-// else. `progress` (may be empty) hears how many have ended; false ends it (none is the answer then). Error: a prompt that does not fit.
-Result<std::optional<std::vector<Rollout>>> draw_rollouts(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                                                          uint64_t seed, const RolloutOptions& options,
-                                                          const std::function<bool(int64_t ended)>& progress = {});
+// else. *rollouts is empty, or what an earlier call with the same arguments left when it was stopped: what is finished there is kept.
+// `progress` (may be empty) hears after every step how many are finished; false ends it: the answer is then false. An error of `progress` is
+// returned. Error: a prompt that does not fit.
+Result<bool> draw_rollouts(Engine& engine, const std::vector<RolloutPrompt>& prompts, uint64_t seed,
+                           const RolloutOptions& options, std::vector<Rollout>* rollouts,
+                           const std::function<Result<bool>(int64_t finished)>& progress = {});
 
 }  // namespace raison

@@ -165,6 +165,20 @@ const toml::table* TomlSection::table(const char* key) {
   return n->as_table();
 }
 
+std::vector<const toml::table*> TomlSection::tables(const char* key) {
+  const toml::node* n = take(key);
+  if (!n) return {};
+  if (const auto* t = n->as_table()) return {t};
+  std::vector<const toml::table*> out;
+  const auto* a = n->as_array();
+  for (size_t i = 0; a && i < a->size(); ++i) {
+    const toml::table* t = a->get(i)->as_table();
+    if (t) out.push_back(t);
+  }
+  if (!a || out.size() != a->size()) fail_at(n, key, "must be a table, or several: [[" + name(key) + "]]");
+  return *error_ ? std::vector<const toml::table*>() : out;
+}
+
 void TomlSection::json(const char* key, nlohmann::json* out) {
   if (const toml::table* t = table(key)) *out = json_of(*t, key);
 }

@@ -32,8 +32,9 @@ class TomlSection {
   void one_of(const char* key, std::string* out, std::initializer_list<const char*> choices);
   void strings(const char* key, std::vector<std::string>* out);  // a string, or an array of them
   void numbers(const char* key, std::vector<double>* out, size_t count, double lo, double hi);
-  void json(const char* key, nlohmann::json* out);  // a table, as JSON; dates and numbers that JSON has not are refused
-  const toml::table* table(const char* key);        // null if absent or wrong
+  void json(const char* key, nlohmann::json* out);          // a table, as JSON; dates and numbers that JSON has not are refused
+  const toml::table* table(const char* key);                // null if absent or wrong
+  std::vector<const toml::table*> tables(const char* key);  // [[key]], or one table
   // After the last read: an error if some key was never asked for.
   void finish();
   void fail(const char* key, const std::string& why) { fail_at(table_.get(key), key, why); }

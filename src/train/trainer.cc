@@ -10,15 +10,14 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "tokenizer/utf8.h"
 #include "train/checkpoint.h"
-#include "train/data.h"
-#include "train/metrics_log.h"
-#include "train/model_setup.h"
-#include "train/optimizer.h"
+#include "train/event_file.h"
+#include "train/log_file.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
-#include "train/train_step.h"
+#include "train/train_method.h"
 
 namespace raison {
 namespace {
@@ -45,17 +44,18 @@ struct TrainSession::Impl {
   const KernelTable& kernels;
   TrainSinks sinks;
   TrainSetup setup;  // model, its text files, codec
-  std::unique_ptr<DataSource> data;
   std::unique_ptr<AdamW> optimizer;
-  std::unique_ptr<GradientStore> gradients;
   std::unique_ptr<MicroBatchRunner> runner;
+  std::unique_ptr<TrainMethod> method;
   Schedule schedule;
-  std::vector<MicroBatch> validation;
+  std::function<bool()> should_stop;  // of the call to run()
   std::unique_ptr<FolderLock> lock, checkpoint_lock;
-  MetricsLog metrics;
+  LogFile metrics, events;
+  std::string plan;
   int64_t step = 0, checkpointed_step = -1;
   uint64_t tokens = 0;
   double smooth_tokens = 0, smooth_seconds = 0;  // decaying sums for the speed
+  double step_seconds = 0, saved_at = 0;         // of the step in flight, so far; when the last checkpoint was made
 
   Impl(const Recipe& r, Exec& e, const KernelTable& k, TrainSinks s, Schedule rate)
       : recipe(r), exec(e), kernels(k), sinks(std::move(s)), schedule(std::move(rate)) {}
@@ -67,15 +67,15 @@ struct TrainSession::Impl {
   Status prepare(Resume resume);
   Status check_paths() const;
   Status make_folders();
-  Status open_metrics(Resume resume, uint64_t bytes);
-  Status find_checkpoint(Resume resume, uint64_t* metrics_bytes);
-  Status adopt(const std::string& path, const TrainState& head, uint64_t* metrics_bytes);
+  Status make_method();
+  Status open_metrics(Resume resume, const TrainState& state);
+  Status find_checkpoint(Resume resume, TrainState* state);
+  Status adopt(const std::string& path, const TrainState& head, TrainState* state);
   void notice_steps(const TrainState& head) const;
-  void pack_validation();
-  Result<double> accumulate(const std::vector<MicroBatch>& batches, double weight);
-  Result<double> validate();
   void measure(StepMetrics* m, double seconds);
-  Result<StepMetrics> step_once();
+  Result<bool> step_once(StepMetrics* m);
+  Status log(const StepMetrics& m);
+  Status save_if_due();
   Status save();
 };
 
@@ -100,8 +100,8 @@ Status TrainSession::Impl::make_folders() {
   return {};
 }
 
-Status TrainSession::Impl::open_metrics(Resume resume, uint64_t bytes) {
-  const std::string path = recipe.out + "/metrics.jsonl";
+Status TrainSession::Impl::open_metrics(Resume resume, const TrainState& state) {
+  const std::string path = recipe.out + "/metrics.jsonl", board = recipe.out + "/tensorboard";
   std::error_code ec;
   const auto size = fs::file_size(path, ec);
   if (checkpointed_step < 0 && !ec && size > 0) {
@@ -113,30 +113,50 @@ Status TrainSession::Impl::open_metrics(Resume resume, uint64_t bytes) {
     notice(fmt::format("{}: the log of an earlier run without a checkpoint; renamed to {}", path,
                        fs::path(aside).filename().string()));
   }
-  return metrics.open(path, bytes);
+  RAISON_RETURN_IF_ERROR(metrics.open(path, state.metrics_bytes));
+  RAISON_RETURN_IF_ERROR(create_folders(board));
+  return events.open(board + "/events.out.tfevents.1.raison", state.event_bytes);
+}
+
+Status TrainSession::Impl::make_method() {
+  const TrainParts parts{recipe,
+                         exec,
+                         kernels,
+                         setup,
+                         *optimizer,
+                         *runner,
+                         [this](const std::string& line) { notice(line); },
+                         [this](const std::string& line) {
+                           if (sinks.live) sinks.live(line);
+                         },
+                         [this] { return should_stop && should_stop(); },
+                         [this] { return save_if_due(); }};
+  auto made = recipe.kind == TrainKind::Grpo  ? make_policy(parts)
+              : recipe.kind == TrainKind::Dpo ? make_preference(parts)
+                                              : make_supervised(parts);
+  RAISON_ASSIGN(method, std::move(made));
+  return {};
 }
 
 Status TrainSession::Impl::prepare(Resume resume) {
   RAISON_RETURN_IF_ERROR(check_paths());
   RAISON_ASSIGN(setup, set_up_model(recipe));
   RAISON_RETURN_IF_ERROR(resolve_lengths(setup.model->info(), &recipe));
-  std::vector<std::string> notices;
-  RAISON_ASSIGN(data, make_data_source(recipe, setup.codec, &notices));
-  for (const std::string& n : notices) notice(n);
-  optimizer = std::make_unique<AdamW>(setup.model->parameters(), adamw_options(recipe.optimizer));
-  gradients = std::make_unique<GradientStore>(setup.model->parameters());
+  optimizer = std::make_unique<AdamW>(setup.trained(), adamw_options(recipe.optimizer));
   RAISON_ASSIGN(const KvLayout layout, setup.model->kv_layout(recipe.cache_type, 64));
   runner = std::make_unique<MicroBatchRunner>(*setup.model, exec, kernels, layout, recipe.recompute);
-  pack_validation();
+  RAISON_RETURN_IF_ERROR(make_method());
   RAISON_RETURN_IF_ERROR(make_folders());
-  uint64_t metrics_bytes = 0;
-  RAISON_RETURN_IF_ERROR(find_checkpoint(resume, &metrics_bytes));
-  return open_metrics(resume, metrics_bytes);
+  TrainState state;
+  RAISON_RETURN_IF_ERROR(find_checkpoint(resume, &state));
+  RAISON_RETURN_IF_ERROR(open_metrics(resume, state));
+  saved_at = now_seconds();
+  return method->begin(step);
 }
 
 // The newest checkpoint that is whole; a changed recipe or changed data is an error. Damaged ones that are newer are named and
 // set aside, lest they count among those that are kept while good ones are removed.
-Status TrainSession::Impl::find_checkpoint(Resume resume, uint64_t* metrics_bytes) {
+Status TrainSession::Impl::find_checkpoint(Resume resume, TrainState* found) {
   clean_checkpoints(recipe.checkpoint_dir);
   const auto all = list_checkpoints(recipe.checkpoint_dir);
   if (resume == Resume::Never && !all.empty())
@@ -148,7 +168,7 @@ Status TrainSession::Impl::find_checkpoint(Resume resume, uint64_t* metrics_byte
       damaged.emplace_back(all[i], state.message());
       continue;
     }
-    RAISON_RETURN_IF_ERROR(adopt(all[i], *state, metrics_bytes));
+    RAISON_RETURN_IF_ERROR(adopt(all[i], *state, found));
     for (const auto& [path, fault] : damaged) {
       RAISON_ASSIGN(const std::string aside, set_checkpoint_aside(path));
       notice(fmt::format("{}; set aside as {}, falling back to one before it", fault, fs::path(aside).filename().string()));
@@ -172,51 +192,18 @@ void TrainSession::Impl::notice_steps(const TrainState& head) const {
       before.dump(), recipe.steps, recipe.schedule.name, recipe.steps));
 }
 
-Status TrainSession::Impl::adopt(const std::string& path, const TrainState& head, uint64_t* metrics_bytes) {
+Status TrainSession::Impl::adopt(const std::string& path, const TrainState& head, TrainState* state) {
   RAISON_RETURN_IF_ERROR(check_same_recipe(head.recipe, recipe, path));
   RAISON_RETURN_IF_ERROR(check_same_model(head.model, setup, recipe, path));
-  if (head.data_fingerprint != data->fingerprint())
+  if (head.data_fingerprint != method->fingerprint())
     return error("{}: the training data has changed since this run began; resuming would not give the same model", path);
   if (head.step > recipe.steps) return error("{}: is at step {}, beyond the recipe's {} steps", path, head.step, recipe.steps);
-  RAISON_RETURN_IF_ERROR(data->seek(head.data_cursor));
-  RAISON_ASSIGN(const TrainState state, read_checkpoint(path, setup.model->parameters(), *optimizer));
-  step = checkpointed_step = state.step;
-  tokens = state.tokens;
-  *metrics_bytes = state.metrics_bytes;
+  RAISON_RETURN_IF_ERROR(method->seek(head.data_cursor));
+  RAISON_RETURN_IF_ERROR(method->read_parts(path));
+  RAISON_ASSIGN(*state, read_checkpoint(path, setup.trained(), *optimizer));
+  step = checkpointed_step = state->step;
+  tokens = state->tokens;
   return {};
-}
-
-void TrainSession::Impl::pack_validation() {
-  const int64_t budget = recipe.batch.tokens > 0 ? recipe.batch.tokens : 4096;
-  int64_t used = 0;
-  for (TrainSequence& s : data->validation(recipe.validation_sequences)) {
-    const auto n = static_cast<int64_t>(s.tokens.size());
-    if (validation.empty() || used + n > budget) {
-      validation.emplace_back();
-      used = 0;
-    }
-    validation.back().push_back(std::move(s));
-    used += n;
-  }
-}
-
-Result<double> TrainSession::Impl::accumulate(const std::vector<MicroBatch>& batches, double weight) {
-  double loss = 0;
-  for (const MicroBatch& b : batches) {
-    RAISON_ASSIGN(const double sum, runner->run(b, gradients.get(), weight));
-    loss += sum;
-  }
-  return loss / weight;
-}
-
-Result<double> TrainSession::Impl::validate() {
-  double loss = 0, weight = 0;
-  for (const MicroBatch& b : validation) {
-    RAISON_ASSIGN(const double sum, runner->run(b, nullptr, 1));
-    loss += sum;
-    weight += total_weight(b);
-  }
-  return weight > 0 ? loss / weight : 0.0;
 }
 
 void TrainSession::Impl::measure(StepMetrics* m, double seconds) {
@@ -228,63 +215,58 @@ void TrainSession::Impl::measure(StepMetrics* m, double seconds) {
   m->eta_seconds = m->tokens_per_second > 0 ? mean_tokens * static_cast<double>(m->steps - m->step) / m->tokens_per_second : 0;
 }
 
-Result<StepMetrics> TrainSession::Impl::step_once() {
+Result<bool> TrainSession::Impl::step_once(StepMetrics* m) {
   const double begin = now_seconds();
-  const auto before = data->cursor();
-  const auto failed = [&](const std::string& why) {
-    gradients = std::make_unique<GradientStore>(setup.model->parameters());  // half a step is forgotten
-    const Status back = data->seek(before);
-    return error("step {}: {}{}", step + 1, why, back.ok() ? "" : "; " + back.message());
-  };
-  std::vector<MicroBatch> batches;
-  StepMetrics m;
-  double weight = 0;
-  for (int64_t i = 0; i < recipe.batch.accumulation; ++i) {
-    auto batch = data->next();
-    if (!batch.ok()) return failed(batch.message());
-    weight += total_weight(*batch);
-    m.tokens += token_count(*batch);
-    batches.push_back(std::move(batch).value());
-  }
-  auto loss = accumulate(batches, weight);
-  if (!loss.ok()) return failed(loss.message());
-  if (!std::isfinite(*loss))
-    return failed(fmt::format("the loss is {}; lower the learning rate or lengthen the warm-up", *loss));
-  m.lr = schedule.rate(step);
-  auto norm = optimizer->step(exec, kernels, *gradients, m.lr);
-  if (!norm.ok()) return failed(norm.message());
+  m->lr = schedule.rate(step);
+  auto whole = method->step(step, m->lr, m);
+  step_seconds += now_seconds() - begin;
+  if (!whole.ok()) return error("step {}: {}", step + 1, whole.message());
+  if (!*whole) return false;
   ++step;
-  tokens += static_cast<uint64_t>(m.tokens);
-  m.step = step;
-  m.steps = recipe.steps;
-  m.loss = *loss;
-  m.grad_norm = *norm;
-  m.total_tokens = tokens;
-  measure(&m, now_seconds() - begin);
-  if (recipe.validation_every > 0 && step % recipe.validation_every == 0 && !validation.empty()) {
-    RAISON_ASSIGN(m.validation_loss, validate());
-    m.has_validation = true;
-  }
-  RAISON_RETURN_IF_ERROR(metrics.append(m));
-  if (sinks.step && (step % recipe.log_every == 0 || step == recipe.steps || m.has_validation)) sinks.step(m);
-  return m;
+  tokens += static_cast<uint64_t>(m->tokens);
+  m->step = step;
+  m->steps = recipe.steps;
+  m->total_tokens = tokens;
+  measure(m, step_seconds);
+  step_seconds = 0;
+  if (recipe.validation_every > 0 && step % recipe.validation_every == 0) RAISON_RETURN_IF_ERROR(method->validate(m));
+  m->memory = resident_memory().value_or(0);
+  RAISON_RETURN_IF_ERROR(log(*m));
+  if (sinks.step && (step % recipe.log_every == 0 || step == recipe.steps || m->has_validation)) sinks.step(*m);
+  return true;
+}
+
+Status TrainSession::Impl::log(const StepMetrics& m) {
+  RAISON_RETURN_IF_ERROR(metrics.append(step_json(m).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"));
+  const double wall = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  if (events.bytes() == 0) RAISON_RETURN_IF_ERROR(events.append(event_file_head(wall)));
+  RAISON_RETURN_IF_ERROR(events.append(event_record(m.step, wall, step_scalars(m))));
+  return method->finish_step(m);
 }
 
 Status TrainSession::Impl::save() {
   TrainState s;
   s.step = step;
   s.tokens = tokens;
-  s.version = setup.model->parameters().version;
+  s.version = setup.trained().version;
   s.seed = recipe.seed;
-  s.data_fingerprint = data->fingerprint();
-  s.data_cursor = data->cursor();
+  s.data_fingerprint = method->fingerprint();
+  s.data_cursor = method->cursor();
   s.recipe = recipe_json(recipe);
   s.model = model_identity(setup);
   RAISON_ASSIGN(s.metrics_bytes, metrics.sync());
-  RAISON_RETURN_IF_ERROR(write_checkpoint(recipe.checkpoint_dir, s, setup.model->parameters(), *optimizer));
+  RAISON_ASSIGN(s.event_bytes, events.sync());
+  RAISON_RETURN_IF_ERROR(write_checkpoint(recipe.checkpoint_dir, s, setup.trained(), *optimizer, method->parts()));
   checkpointed_step = step;
+  saved_at = now_seconds();
   if (sinks.checkpoint) sinks.checkpoint(fmt::format("{}/step-{:06d}", recipe.checkpoint_dir, step));
   return prune_checkpoints(recipe.checkpoint_dir, recipe.keep_last, step);
+}
+
+Status TrainSession::Impl::save_if_due() {
+  if (recipe.checkpoint_minutes == 0 || now_seconds() - saved_at < 60.0 * static_cast<double>(recipe.checkpoint_minutes))
+    return {};
+  return save();
 }
 
 TrainSession::TrainSession(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -304,17 +286,23 @@ Result<std::unique_ptr<TrainSession>> TrainSession::create(const Recipe& recipe,
 
 Result<StepMetrics> TrainSession::step() {
   if (finished()) return error("{}: all {} steps are done", impl_->recipe.file, impl_->recipe.steps);
-  return impl_->step_once();
+  StepMetrics m;
+  impl_->should_stop = {};
+  RAISON_RETURN_IF_ERROR(impl_->step_once(&m));
+  return m;
 }
 
 Result<RunEnd> TrainSession::run(const std::function<bool()>& should_stop) {
   const Recipe& r = impl_->recipe;
+  impl_->should_stop = should_stop;
   while (!finished()) {
     if (should_stop && should_stop()) {
-      if (impl_->checkpointed_step != impl_->step) RAISON_RETURN_IF_ERROR(checkpoint());
+      if (impl_->checkpointed_step != impl_->step || impl_->method->in_flight()) RAISON_RETURN_IF_ERROR(checkpoint());
       return RunEnd::Stopped;
     }
-    RAISON_RETURN_IF_ERROR(step());
+    StepMetrics m;
+    RAISON_ASSIGN(const bool whole, impl_->step_once(&m));
+    if (!whole) continue;
     const bool due = r.checkpoint_every > 0 && impl_->step % r.checkpoint_every == 0;
     if (due || finished()) RAISON_RETURN_IF_ERROR(checkpoint());
   }
@@ -330,7 +318,11 @@ Status TrainSession::checkpoint() {
   }
 }
 
-Result<double> TrainSession::validation_loss() { return impl_->validate(); }
+Result<double> TrainSession::validation_loss() {
+  StepMetrics m;
+  RAISON_RETURN_IF_ERROR(impl_->method->validate(&m));
+  return m.validation_loss;
+}
 
 Status TrainSession::export_to(const std::string& folder) const {
   try {
@@ -344,17 +336,6 @@ Model& TrainSession::model() { return *impl_->setup.model; }
 const Recipe& TrainSession::recipe() const { return impl_->recipe; }
 std::string TrainSession::model_folder() const { return impl_->recipe.out + "/model"; }
 std::string TrainSession::metrics_path() const { return impl_->recipe.out + "/metrics.jsonl"; }
-
-std::string progress_line(const StepMetrics& m) {
-  const auto eta = static_cast<int64_t>(m.eta_seconds + 0.5);
-  const std::string left = eta >= 3600 ? fmt::format("{}:{:02d}:{:02d}", eta / 3600, eta / 60 % 60, eta % 60)
-                                       : fmt::format("{}:{:02d}", eta / 60, eta % 60);
-  const std::string speed = m.tokens_per_second >= 1000 ? fmt::format("{:.1f}k", m.tokens_per_second / 1000)
-                                                        : fmt::format("{:.0f}", m.tokens_per_second);
-  std::string line = fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  norm {:.2f}  {} tok/s  ETA {}", m.step, m.steps, m.loss,
-                                 m.lr, m.grad_norm, speed, left);
-  if (m.has_validation) line += fmt::format("  validation {:.4f}", m.validation_loss);
-  return line;
-}
+const std::string& TrainSession::memory_plan() const { return impl_->plan; }
 
 }  // namespace raison

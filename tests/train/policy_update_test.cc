@@ -47,22 +47,30 @@ struct Miniature {
     o.stop_ids = {SyntheticTask::kEos};
     return o;
   }
-  std::vector<std::vector<int32_t>> prompts(uint64_t step, int64_t n) const {
-    std::vector<std::vector<int32_t>> out;
+  std::vector<RolloutPrompt> prompts(uint64_t step, int64_t n) const {
+    std::vector<RolloutPrompt> out;
     for (int64_t i = 0; i < n; ++i) {
       Rng rng(hash_seed({7, step, static_cast<uint64_t>(i)}));
-      out.push_back(task.problem(rng, false));
+      out.push_back({task.problem(rng, false), ThinkPhase::None});
     }
     return out;
   }
+  static PolicyBatch batch_of(const std::vector<Rollout>& rollouts, const Advantages& gains) {
+    PolicyBatch b;
+    for (const Rollout& r : rollouts) b.rollouts.push_back(&r);
+    b.advantages = gains.values;
+    b.silent = gains.silent;
+    return b;
+  }
   // One step; the mean reward of its rollouts.
   double step(uint64_t k, int64_t n, double lr, PolicyUpdate* update) {
-    auto drawn = draw_rollouts(*engine, prompts(k, n), hash_seed({11, k}), rollout_options());
-    EXPECT_TRUE(drawn.ok()) << drawn.message();
-    if (!drawn.ok() || !*drawn) return 0;
+    std::vector<Rollout> drawn;
+    const auto whole = draw_rollouts(*engine, prompts(k, n), hash_seed({11, k}), rollout_options(), &drawn);
+    EXPECT_TRUE(whole.ok()) << whole.message();
+    if (!whole.ok() || !*whole) return 0;
     std::vector<std::optional<double>> rewards;
     double sum = 0;
-    for (const Rollout& r : **drawn) {
+    for (const Rollout& r : drawn) {
       rewards.push_back(task.reward(r.prompt, r.reply.tokens));
       sum += *rewards.back();
     }
@@ -71,10 +79,10 @@ struct Miniature {
     EXPECT_TRUE(gains.ok()) << gains.message();
     PolicyUpdateOptions o;
     o.loss.mean = LossMean::Tokens;
-    auto done = updater->update(**drawn, *gains, true, {}, o, lr);
+    auto done = updater->update(batch_of(drawn, *gains), true, o, lr);
     EXPECT_TRUE(done.ok()) << done.message();
     if (done.ok()) *update = *done;
-    return sum / static_cast<double>((*drawn)->size());
+    return sum / static_cast<double>(drawn.size());
   }
 };
 
@@ -98,9 +106,9 @@ TEST(PolicyUpdate, AStaleRolloutIsNoticed) {
   Miniature m;
   m.load();
   if (HasFatalFailure()) return;
-  auto drawn = draw_rollouts(*m.engine, m.prompts(0, 2), 3, m.rollout_options());
+  std::vector<Rollout> rollouts;
+  const auto drawn = draw_rollouts(*m.engine, m.prompts(0, 2), 3, m.rollout_options(), &rollouts);
   ASSERT_TRUE(drawn.ok() && *drawn) << drawn.message();
-  std::vector<Rollout>& rollouts = **drawn;
   Advantages gains;
   gains.values.assign(rollouts.size(), 0.0);
   gains.silent.assign(rollouts.size(), 0);
@@ -108,24 +116,79 @@ TEST(PolicyUpdate, AStaleRolloutIsNoticed) {
   float& logprob = rollouts[3].reply.logprobs[0];
   logprob = std::nextafter(logprob, -100.0f);
   const uint64_t version = m.model->parameters().version;
-  const auto stale = m.updater->update(rollouts, gains, true, {}, {}, 1e-4);
+  const auto stale = m.updater->update(m.batch_of(rollouts, gains), true, {}, 1e-4);
   ASSERT_FALSE(stale.ok());
   EXPECT_NE(stale.message().find("rollout 3, written token 0"), std::string::npos) << stale.message();
   EXPECT_EQ(m.model->parameters().version, version);
-  const auto off_policy = m.updater->update(rollouts, gains, false, {}, {}, 1e-4);
+  const auto off_policy = m.updater->update(m.batch_of(rollouts, gains), false, {}, 1e-4);
   ASSERT_TRUE(off_policy.ok()) << "off policy it is a ratio like others: " << off_policy.message();
   EXPECT_EQ(off_policy->samples, static_cast<int64_t>(rollouts.size())) << "an advantage of 0 still counts in the mean";
+}
+
+TEST(PolicyUpdate, SilentGroupsCountOnlyIfAsked) {
+  Miniature m;
+  m.load();
+  if (HasFatalFailure()) return;
+  std::vector<Rollout> rollouts;
+  const auto drawn = draw_rollouts(*m.engine, m.prompts(0, 2), 3, m.rollout_options(), &rollouts);
+  ASSERT_TRUE(drawn.ok() && *drawn) << drawn.message();
+  Advantages gains;
+  gains.values.assign(rollouts.size(), 0.0);
   gains.silent.assign(rollouts.size(), 1);
-  const auto silent = m.updater->update(rollouts, gains, true, {}, {}, 1e-4);
+  const uint64_t version = m.model->parameters().version;
+  const auto silent = m.updater->update(m.batch_of(rollouts, gains), true, {}, 1e-4);
   ASSERT_TRUE(silent.ok());
   EXPECT_EQ(silent->silent, static_cast<int64_t>(rollouts.size()));
   EXPECT_EQ(silent->grad_norm, 0);
+  EXPECT_EQ(m.model->parameters().version, version);
+  // Half of them silent: counted, the means are of twice as many samples, and so the gradient is half as long.
+  std::fill_n(gains.silent.begin(), 8, uint8_t{0});
+  std::fill_n(gains.values.begin(), 4, 1.0);
+  PolicyUpdateOptions counted;
+  counted.count_silent = true;
+  const auto part = m.updater->update(m.batch_of(rollouts, gains), true, counted, 1e-30);
+  ASSERT_TRUE(part.ok()) << part.message();
+  EXPECT_EQ(part->samples, 16);
+  const auto alone = m.updater->update(m.batch_of(rollouts, gains), true, {}, 1e-30);
+  ASSERT_TRUE(alone.ok()) << alone.message();
+  EXPECT_EQ(alone->samples, 8);
+  EXPECT_NEAR(part->grad_norm, alone->grad_norm / 2, alone->grad_norm * 1e-5);
+}
+
+TEST(Rollouts, StoppedOnesGoOnToTheSameTokens) {
+  Miniature m;
+  m.load();
+  if (HasFatalFailure()) return;
+  std::vector<Rollout> whole, parts;
+  ASSERT_TRUE(draw_rollouts(*m.engine, m.prompts(0, 3), 3, m.rollout_options(), &whole).ok());
+  for (int64_t stops = 1;; ++stops) {
+    const auto some = draw_rollouts(*m.engine, m.prompts(0, 3), 3, m.rollout_options(), &parts,
+                                    [&](int64_t n) -> Result<bool> { return n < 7 * stops; });
+    ASSERT_TRUE(some.ok()) << some.message();
+    EXPECT_TRUE(m.engine->idle());
+    int64_t finished = 0;
+    for (const Rollout& r : parts) {
+      finished += r.finished() ? 1 : 0;
+      EXPECT_TRUE(r.finished() || r.reply.tokens.empty()) << "half a reply is forgotten";
+    }
+    EXPECT_EQ(*some, finished == 24);
+    if (*some) break;
+    EXPECT_GE(finished, 7 * stops);
+  }
+  for (size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_EQ(whole[i].reply.tokens, parts[i].reply.tokens) << i;
+    EXPECT_EQ(whole[i].reply.logprobs, parts[i].reply.logprobs) << i;
+  }
+}
+
+TEST(Rollouts, PromptsThatDoNotFitAreNamed) {
+  Miniature m;
+  m.load();
+  if (HasFatalFailure()) return;
   auto o = m.rollout_options();
   o.length = 3;
-  EXPECT_NE(draw_rollouts(*m.engine, m.prompts(0, 2), 3, o).message().find("leave no room"), std::string::npos);
-  const auto stopped = draw_rollouts(*m.engine, m.prompts(0, 2), 3, m.rollout_options(), [](int64_t) { return false; });
-  ASSERT_TRUE(stopped.ok());
-  EXPECT_FALSE(*stopped);
+  std::vector<Rollout> none;
+  EXPECT_NE(draw_rollouts(*m.engine, m.prompts(0, 2), 3, o, &none).message().find("prompt 1: "), std::string::npos);
   EXPECT_TRUE(m.engine->idle());
 }
 

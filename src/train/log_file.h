@@ -1,23 +1,24 @@
-// MetricsLog: metrics.jsonl, one JSON object per step, whose length is part of a checkpoint.
+// LogFile: a file that a run appends to, whose length is part of a checkpoint.
 #pragma once
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
 namespace raison {
 
-struct StepMetrics;
-
-class MetricsLog {
+class LogFile {
  public:
-  MetricsLog() = default;
-  ~MetricsLog();
-  MetricsLog(const MetricsLog&) = delete;
-  MetricsLog& operator=(const MetricsLog&) = delete;
+  LogFile() = default;
+  ~LogFile();
+  LogFile(const LogFile&) = delete;
+  LogFile& operator=(const LogFile&) = delete;
   // Cuts the file to `bytes` (what stands after belongs to steps that will be made again) and appends from there.
   Status open(const std::string& path, uint64_t bytes);
-  Status append(const StepMetrics& metrics);
+  Status append(std::string_view bytes);
   Result<uint64_t> sync();  // durable; returns the length
+  uint64_t bytes() const { return bytes_; }
 
  private:
   std::string path_;

@@ -1,4 +1,4 @@
-#include "train/metrics_log.h"
+#include "train/log_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -7,17 +7,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <nlohmann/json.hpp>
-
-#include "train/trainer.h"
 
 namespace raison {
 
-MetricsLog::~MetricsLog() {
+LogFile::~LogFile() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Status MetricsLog::open(const std::string& path, uint64_t bytes) {
+Status LogFile::open(const std::string& path, uint64_t bytes) {
   path_ = path;
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0644);
   struct stat s;
@@ -28,18 +25,7 @@ Status MetricsLog::open(const std::string& path, uint64_t bytes) {
   return {};
 }
 
-Status MetricsLog::append(const StepMetrics& m) {
-  nlohmann::ordered_json j;
-  j["step"] = m.step;
-  j["loss"] = m.loss;
-  j["lr"] = m.lr;
-  j["grad_norm"] = m.grad_norm;
-  j["tokens"] = m.tokens;
-  j["total_tokens"] = m.total_tokens;
-  if (m.has_validation) j["validation_loss"] = m.validation_loss;
-  j["seconds"] = m.seconds;
-  j["tokens_per_second"] = m.tokens_per_second;
-  const std::string line = j.dump() + "\n";
+Status LogFile::append(std::string_view line) {
   for (size_t done = 0; done < line.size();) {
     const ssize_t n = ::write(fd_, line.data() + done, line.size() - done);
     if (n < 0 && errno == EINTR) continue;
@@ -50,7 +36,7 @@ Status MetricsLog::append(const StepMetrics& m) {
   return {};
 }
 
-Result<uint64_t> MetricsLog::sync() {
+Result<uint64_t> LogFile::sync() {
   if (::fsync(fd_) != 0) return error("{}: cannot sync: {}", path_, std::strerror(errno));
   return bytes_;
 }
