@@ -105,10 +105,10 @@ Status PolicyMethod::prepare() {
   max_length_ = r_.rollout.max_length > 0 ? r_.rollout.max_length : task ? task->max_sequence() : info.context_length;
   if (max_length_ > info.context_length)
     return error("{}: rollout.max_length: is {}, the model's context is {}", r_.file, max_length_, info.context_length);
+  RAISON_ASSIGN(rewards_, RewardSet::create(r_, task, codec, thinking_, max_length_));
   std::vector<std::string> notices;
   RAISON_ASSIGN(prompts_, make_prompt_source(r_, codec, thinking_, max_length_, &notices));
   for (const std::string& n : notices) p_.notice(n);
-  RAISON_ASSIGN(rewards_, RewardSet::create(r_, prompts_->task(), codec, thinking_, max_length_));
   RAISON_RETURN_IF_ERROR(check_prompts());
   EngineOptions engine;
   engine.cache_type = r_.cache_type;

@@ -132,7 +132,10 @@ void policy_json(const RolloutRecipe& r, const std::vector<RewardRecipe>& reward
   j["rollout.top_k"] = r.top_k;
   j["rollout.top_p"] = r.top_p;
   j["rollout.min_p"] = r.min_p;
-  j["rollout.penalties"] = {r.repetition_penalty, r.presence_penalty, r.frequency_penalty};
+  j["rollout.repetition_penalty"] = r.repetition_penalty;
+  j["rollout.presence_penalty"] = r.presence_penalty;
+  j["rollout.frequency_penalty"] = r.frequency_penalty;
+  j["rollout.off_policy"] = r.off_policy;
   j["reward"] = nlohmann::ordered_json::array();
   for (const RewardRecipe& w : rewards)
     j["reward"].push_back({{"verifier", w.verifier},
@@ -142,7 +145,8 @@ void policy_json(const RolloutRecipe& r, const std::vector<RewardRecipe>& reward
   j["policy.loss"] = p.name;
   j["policy.ratio"] = p.loss.ratio == RatioLevel::Token ? "token" : "sequence";
   j["policy.mean"] = mean_name(p.loss.mean);
-  j["policy.clip"] = {p.loss.clip_low, p.loss.clip_high};
+  j["policy.clip_low"] = p.loss.clip_low;
+  j["policy.clip_high"] = p.loss.clip_high;
   j["policy.delta"] = p.loss.delta ? nlohmann::ordered_json(*p.loss.delta) : nlohmann::ordered_json();
   j["policy.weight_most"] = p.loss.weight_most ? nlohmann::ordered_json(*p.loss.weight_most) : nlohmann::ordered_json();
   j["policy.beta"] = p.loss.beta;

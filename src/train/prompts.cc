@@ -35,7 +35,6 @@ class TaskPrompts final : public PromptSource {
     return out;
   }
   uint64_t fingerprint() const override { return fingerprint_; }
-  const SyntheticTask* task() const override { return task_.get(); }
 
  private:
   TrainPrompt make(std::vector<int32_t> tokens) const {

@@ -26,7 +26,6 @@ class PromptSource {
   virtual std::vector<TrainPrompt> validation(int64_t n) const = 0;  // fixed ones, held out from at(); at most n, may be empty
   virtual uint64_t fingerprint() const = 0;
   virtual std::vector<const TrainPrompt*> all() const { return {}; }  // of files, held-out ones too
-  virtual const SyntheticTask* task() const { return nullptr; }
 };
 
 // One line of a file of prompts: {"messages": [...]}, or {"prompt": text or [...]}, or "question", or "problem"; all else in it is the

@@ -320,10 +320,12 @@ nlohmann::ordered_json recipe_json(const Recipe& r) {
   j["checkpoint.keep_last"] = r.keep_last;
   j["validation.every"] = r.validation_every;
   j["validation.sequences"] = r.validation_sequences;
-  j["checkpoint.minutes"] = r.checkpoint_minutes;
   j["log.every"] = r.log_every;
-  j["log.samples"] = r.log_samples;
-  if (r.kind == TrainKind::Grpo) policy_json(r.rollout, r.rewards, r.policy, &j);
+  if (r.kind == TrainKind::Grpo) {
+    j["checkpoint.minutes"] = r.checkpoint_minutes;
+    j["log.samples"] = r.log_samples;
+    policy_json(r.rollout, r.rewards, r.policy, &j);
+  }
   if (r.kind == TrainKind::Dpo) j["policy.beta"] = r.preference.beta;
   if (r.kind == TrainKind::Dpo) j["policy.pairs"] = r.preference.pairs;
   j["export.type"] = float_type_name(r.export_type);

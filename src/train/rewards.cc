@@ -18,10 +18,10 @@ void RewardScores::append(RewardScores more) {
   for (Verdict& v : more.verdicts) verdicts.push_back(std::move(v));
 }
 
-Result<std::unique_ptr<RewardSet>> RewardSet::create(const Recipe& recipe, const SyntheticTask* task, const TextCodec& codec,
-                                                     const Thinking& thinking, int64_t max_length) {
+Result<std::unique_ptr<RewardSet>> RewardSet::create(const Recipe& recipe, std::shared_ptr<const SyntheticTask> task,
+                                                     const TextCodec& codec, const Thinking& thinking, int64_t max_length) {
   auto out = std::unique_ptr<RewardSet>(new RewardSet);
-  out->task_ = task;
+  out->task_ = std::move(task);
   out->codec_ = codec;
   out->format_ = thinking.format;
   out->max_length_ = max_length;

@@ -20,8 +20,8 @@ struct RewardScores {
 class RewardSet {
  public:
   // The recipe's parts, then overlong shaping if it is on. `task` may be null. Error: a verifier that does not exist, or options it has not.
-  static Result<std::unique_ptr<RewardSet>> create(const Recipe& recipe, const SyntheticTask* task, const TextCodec& codec,
-                                                   const Thinking& thinking, int64_t max_length);
+  static Result<std::unique_ptr<RewardSet>> create(const Recipe& recipe, std::shared_ptr<const SyntheticTask> task,
+                                                   const TextCodec& codec, const Thinking& thinking, int64_t max_length);
   const std::vector<std::string>& names() const { return names_; }
   const std::vector<double>& weights() const { return weights_; }
   Status check(const Question& question) const;  // can every part judge it?
@@ -39,7 +39,7 @@ class RewardSet {
   std::vector<Part> parts_;
   std::vector<std::string> names_;
   std::vector<double> weights_;
-  const SyntheticTask* task_ = nullptr;
+  std::shared_ptr<const SyntheticTask> task_;
   TextCodec codec_;
   std::optional<ThinkFormat> format_;
   int64_t max_length_ = 0, overlong_cache_ = 0;

@@ -189,25 +189,32 @@ TEST(Recipe, ThoseOfTheRepositoryAreRead) {
 }
 
 // Every key there is stands in the example, in force or as a comment, in its own section.
-TEST(Recipe, TheExampleExplainsEveryKey) {
-  const std::string path = RAISON_SOURCE_DIR "/recipes/sft-example.toml";
-  const auto r = read_recipe(path);
-  ASSERT_TRUE(r.ok()) << r.message();
-  std::set<std::string> explained;
+// "section.key" of the lines of a recipe, of those commented out too.
+void add_explained(const std::string& path, std::set<std::string>* explained) {
   std::ifstream in(path);
   std::string section;
   for (std::string line; std::getline(in, line);) {
     if (line.rfind("# ", 0) == 0) line = line.substr(2);
-    const size_t equals = line.find(" = "), end = line.find(']');
+    const size_t begin = line.find_first_not_of('['), equals = line.find(" = "), end = line.find(']');
     if (line[0] == '[' && end != std::string::npos) {
-      section = line.substr(1, end - 1) + ".";
-      explained.insert(line.substr(1, end - 1));
+      section = line.substr(begin, end - begin) + ".";
+      explained->insert(line.substr(begin, end - begin));
     } else if (equals != std::string::npos) {
-      explained.insert(section + line.substr(0, equals));
+      explained->insert(section + line.substr(0, equals));
     }
   }
-  const auto all = recipe_json(*r);
-  for (const auto& item : all.items()) EXPECT_TRUE(explained.count(item.key())) << item.key();
+}
+
+TEST(Recipe, TheExamplesExplainEveryKey) {
+  std::set<std::string> explained;
+  for (const char* name : {"sft", "grpo"}) {
+    const std::string path = RAISON_SOURCE_DIR "/recipes/" + std::string(name) + "-example.toml";
+    add_explained(path, &explained);
+    const auto r = read_recipe(path);
+    ASSERT_TRUE(r.ok()) << r.message();
+    const auto all = recipe_json(*r);
+    for (const auto& item : all.items()) EXPECT_TRUE(explained.count(item.key())) << name << ": " << item.key();
+  }
 }
 
 TEST(Recipe, SettingsOverTheFile) {
