@@ -5,7 +5,8 @@
 
 namespace raison {
 
-// What the system says can be used without swapping (MemAvailable), in bytes. None if it says nothing.
+// What can be used without swapping: what the system says (MemAvailable), or what the memory cgroup of a container leaves, if that is less. In
+// bytes. None if neither says anything.
 std::optional<int64_t> available_memory();
 
 // What this program holds in memory now (VmRSS), in bytes. None if the system says nothing.

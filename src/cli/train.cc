@@ -2,20 +2,25 @@
 #include <signal.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 
 #include "base/file.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/live_block.h"
 #include "cli/session.h"
+#include "cli/terminal_plot.h"
+#include "train/curves.h"
 #include "train/trainer.h"
 
 namespace raison::cli {
 namespace {
 
 struct TrainOptions {
-  std::string kind, recipe, out;
+  std::string kind, recipe, out, plot;
   std::vector<std::string> settings;
   bool resume = false;
   int threads = 0;
@@ -79,7 +84,33 @@ Result<Recipe> load_recipe(const TrainOptions& options) {
   return recipe;
 }
 
+// The curves of a run: in the terminal, and as a file beside its log.
+Result<int> plot_run(const std::string& run) {
+  std::error_code ec;
+  const bool folder = std::filesystem::is_directory(run, ec);
+  const std::string log = folder ? run + "/metrics.jsonl" : run;
+  RAISON_ASSIGN(const std::vector<PlotPanel> panels, run_curves(log));
+  const char* locale = std::getenv("LC_ALL");
+  for (const char* name : {"LC_CTYPE", "LANG"})
+    if (!locale || !*locale) locale = std::getenv(name);
+  const std::string words = locale ? locale : "";
+  const bool unicode =
+      !stdout_is_terminal() || words.find("UTF-8") != std::string::npos || words.find("utf8") != std::string::npos;
+  const int width = std::min(stdout_is_terminal() ? terminal_size().columns : 80, 120);
+  for (const PlotPanel& p : panels) put(terminal_plot(p, width, 7, unicode) + "\n");
+  const std::string svg = (folder ? run : std::filesystem::path(run).parent_path().string()) + "/curves.svg";
+  RAISON_RETURN_IF_ERROR(write_file_atomic(svg, svg_plot(panels)));
+  put(fmt::format("drawn: {}\n", svg));
+  return 0;
+}
+
 Result<int> run_train(const TrainOptions& options) {
+  if (!options.plot.empty()) {
+    if (!options.kind.empty()) return error("--plot RUN draws a run that is there; leave out {}", options.kind);
+    return plot_run(options.plot);
+  }
+  if (options.kind.empty() || options.recipe.empty())
+    return error("needs a kind and a recipe: raison train grpo RECIPE.toml (or --plot RUN)");
   RAISON_ASSIGN(const KernelTable* kernels, select_kernels_from_environment());
   RAISON_ASSIGN(const Recipe recipe, load_recipe(options));
   signal(SIGPIPE, SIG_IGN);  // a closed terminal must not cost the work since the last checkpoint
@@ -94,6 +125,7 @@ Result<int> run_train(const TrainOptions& options) {
   auto created = TrainSession::create(recipe, pool, *kernels, sinks, options.resume ? Resume::Auto : Resume::Never);
   if (!created.ok()) return created.error();
   TrainSession& session = **created;
+  progress.say(session.memory_plan());
   catch_interrupts(true);
   const auto end = session.run([] { return interrupted(); });
   progress.close();
@@ -114,10 +146,9 @@ void add_train(CLI::App& app, Action& action) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand("train", "Teach a model by a recipe");
   command->add_option("KIND", options->kind, "pretrain, sft, dpo or grpo, as the recipe says")
-      ->required()
       ->check(CLI::IsMember({"pretrain", "sft", "dpo", "grpo"}))
       ->type_name("pretrain|sft|dpo|grpo");
-  command->add_option("RECIPE", options->recipe, "The recipe, a TOML file")->required()->type_name("RECIPE.toml");
+  command->add_option("RECIPE", options->recipe, "The recipe, a TOML file")->type_name("RECIPE.toml");
   command->add_flag("--resume", options->resume, "Go on from the newest checkpoint, if there is one, to the same bits");
   command->add_option("--out", options->out, "Folder of the run (default: the recipe's)")->type_name("DIR");
   command
@@ -126,12 +157,15 @@ void add_train(CLI::App& app, Action& action) {
       ->type_name("KEY=VALUE")
       ->take_all()
       ->expected(1);
+  command->add_option("--plot", options->plot, "Draw the curves of a run's folder, here and into curves.svg in it")
+      ->type_name("RUN");
   add_threads_option(command, &options->threads);
   command->footer(
       "Ctrl+C, SIGTERM and SIGHUP save a checkpoint and stop; a second Ctrl+C stops at once. The result has the same bits\n"
       "for any number of threads. The run's folder gets metrics.jsonl, checkpoints/ and, at the end, model/.\n\n"
       "Examples:\n  raison train pretrain recipes/countdown-base.toml\n  raison train sft recipe.toml --out runs/a --resume\n"
-      "  raison train sft recipe.toml --set steps=100 --set optimizer.lr=5e-4");
+      "  raison train sft recipe.toml --set steps=100 --set optimizer.lr=5e-4\n"
+      "  raison train grpo recipes/countdown-zero.toml\n  raison train --plot runs/countdown-zero");
   command->callback([options, &action] { action = [options] { return run_train(*options); }; });
 }
 

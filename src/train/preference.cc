@@ -182,20 +182,19 @@ class Preference final : public TrainMethod {
 
 // {"prompt", "chosen", "rejected"}: texts, or lists of messages (a reply may be one message). Or "chosen" and "rejected" whole conversations.
 Result<Pair> read_pair(const nlohmann::ordered_json& record, const TextCodec& codec, const DataRecipe& data) {
-  using Json = nlohmann::ordered_json;
   if (!record.is_object()) return error("must be a JSON object");
   for (const char* key : {"chosen", "rejected"})
     if (!record.contains(key)) return error("needs `prompt`, `chosen` and `rejected`; {} is missing", key);
   Pair out;
   for (const bool chosen : {true, false}) {
-    const Json& reply = record[chosen ? "chosen" : "rejected"];
-    Json one;
+    const nlohmann::ordered_json& reply = record[chosen ? "chosen" : "rejected"];
+    nlohmann::ordered_json one;
     if (reply.is_string()) {
       if (!record.contains("prompt") || !record["prompt"].is_string())
         return error("`prompt` must be a text, as the replies are");
       one = {{"prompt", record["prompt"]}, {"completion", reply}};
     } else {
-      Json messages = Json::array();
+      auto messages = nlohmann::ordered_json::array();
       if (record.contains("prompt") && record["prompt"].is_array()) messages = record["prompt"];
       if (record.contains("prompt") && record["prompt"].is_string())
         messages.push_back({{"role", "user"}, {"content", record["prompt"]}});

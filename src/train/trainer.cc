@@ -15,6 +15,7 @@
 #include "train/checkpoint.h"
 #include "train/event_file.h"
 #include "train/log_file.h"
+#include "train/memory_plan.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
 #include "train/train_method.h"
@@ -51,7 +52,7 @@ struct TrainSession::Impl {
   std::function<bool()> should_stop;  // of the call to run()
   std::unique_ptr<FolderLock> lock, checkpoint_lock;
   LogFile metrics, events;
-  std::string plan;
+  std::string memory_line;
   int64_t step = 0, checkpointed_step = -1;
   uint64_t tokens = 0;
   double smooth_tokens = 0, smooth_seconds = 0;  // decaying sums for the speed
@@ -67,6 +68,7 @@ struct TrainSession::Impl {
   Status prepare(Resume resume);
   Status check_paths() const;
   Status make_folders();
+  Status plan();
   Status make_method();
   Status open_metrics(Resume resume, const TrainState& state);
   Status find_checkpoint(Resume resume, TrainState* state);
@@ -138,10 +140,22 @@ Status TrainSession::Impl::make_method() {
   return {};
 }
 
+// Nine tenths of what is free: the plan is an estimate, and a program needs a little for itself.
+Status TrainSession::Impl::plan() {
+  if (const auto free = available_memory()) {
+    std::vector<std::string> notices;
+    RAISON_RETURN_IF_ERROR(fit_memory(&recipe, setup, *free / 10 * 9, &notices));
+    for (const std::string& n : notices) notice(n);
+  }
+  memory_line = plan_memory(recipe, setup).line();
+  return {};
+}
+
 Status TrainSession::Impl::prepare(Resume resume) {
   RAISON_RETURN_IF_ERROR(check_paths());
   RAISON_ASSIGN(setup, set_up_model(recipe));
   RAISON_RETURN_IF_ERROR(resolve_lengths(setup.model->info(), &recipe));
+  RAISON_RETURN_IF_ERROR(plan());
   optimizer = std::make_unique<AdamW>(setup.trained(), adamw_options(recipe.optimizer));
   RAISON_ASSIGN(const KvLayout layout, setup.model->kv_layout(recipe.cache_type, 64));
   runner = std::make_unique<MicroBatchRunner>(*setup.model, exec, kernels, layout, recipe.recompute);
@@ -336,6 +350,6 @@ Model& TrainSession::model() { return *impl_->setup.model; }
 const Recipe& TrainSession::recipe() const { return impl_->recipe; }
 std::string TrainSession::model_folder() const { return impl_->recipe.out + "/model"; }
 std::string TrainSession::metrics_path() const { return impl_->recipe.out + "/metrics.jsonl"; }
-const std::string& TrainSession::memory_plan() const { return impl_->plan; }
+const std::string& TrainSession::memory_plan() const { return impl_->memory_line; }
 
 }  // namespace raison

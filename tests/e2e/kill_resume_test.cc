@@ -48,6 +48,32 @@ every = 10
 sequences = 24
 )";
 
+// Every fourth step ends in a checkpoint, so most kills fall between two of them, and in the middle of rollouts.
+const std::string kPolicyRecipe =
+    "kind = \"grpo\"\nseed = 5\nsteps = 12\nout = \"runs/unused\"\n[model]\npath = \"" RAISON_SOURCE_DIR
+    R"(/models/countdown-base"
+[data]
+task = "countdown"
+[rollout]
+prompts = 8
+group = 4
+max_length = 200
+[policy]
+beta = 0.02
+reference_every = 5
+epochs = 2
+[optimizer]
+lr = 5e-4
+[batch]
+tokens = 1024
+[checkpoint]
+every = 4
+keep_last = 2
+[validation]
+every = 5
+sequences = 16
+)";
+
 std::string bytes_of(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -55,10 +81,13 @@ std::string bytes_of(const fs::path& path) {
 
 class KillResume : public ::testing::Test {
  protected:
-  void SetUp() override { recipe_ = dir_.write("recipe.toml", kRecipe); }
+  KillResume(std::string kind = "pretrain", std::string recipe = kRecipe, std::string last = "step-000060")
+      : kind_(std::move(kind)), last_(std::move(last)) {
+    recipe_ = dir_.write("recipe.toml", recipe);
+  }
 
   std::vector<std::string> command(const std::string& out, bool resume, int threads = 1) const {
-    std::vector<std::string> args = {RAISON_BINARY, "train",    "pretrain",  recipe_,
+    std::vector<std::string> args = {RAISON_BINARY, "train",    kind_,       recipe_,
                                      "--out",       dir_ / out, "--threads", std::to_string(threads)};
     if (resume) args.push_back("--resume");
     return args;
@@ -76,19 +105,29 @@ class KillResume : public ::testing::Test {
 
   // Every file of the model and of the last checkpoint but its state, which knows lengths of timed logs.
   void expect_same_result(const std::string& a, const std::string& b) const {
-    for (const char* file : {"model/model.safetensors", "model/config.json", "model/tokenizer.json",
-                             "model/generation_config.json", "model/chat_template.jinja",
-                             "checkpoints/step-000060/model.safetensors", "checkpoints/step-000060/optimizer.safetensors"}) {
+    for (const char* name : {"model/model.safetensors", "model/config.json", "model/tokenizer.json",
+                             "model/generation_config.json", "model/chat_template.jinja", "checkpoints/LAST/model.safetensors",
+                             "checkpoints/LAST/optimizer.safetensors", "checkpoints/LAST/reference.safetensors"}) {
+      std::string file = name;
+      if (const size_t at = file.find("LAST"); at != std::string::npos) file.replace(at, 4, last_);
+      if (kind_ != "grpo" && file.find("reference") != std::string::npos) continue;
       ASSERT_TRUE(fs::exists(dir_ / (a + "/" + file))) << file;
       ASSERT_EQ(bytes_of(dir_ / (a + "/" + file)), bytes_of(dir_ / (b + "/" + file))) << b << "/" << file;
     }
     const std::string log = timeless(dir_ / (a + "/metrics.jsonl"));
     ASSERT_EQ(log, timeless(dir_ / (b + "/metrics.jsonl")));
-    ASSERT_NE(log.find("validation_loss"), std::string::npos);
+    ASSERT_NE(log.find(kind_ == "grpo" ? "validation_reward" : "validation_loss"), std::string::npos);
   }
 
+  void kill_at_random_moments(int wanted);
+
   TempDir dir_;
-  std::string recipe_;
+  std::string recipe_, kind_, last_;
+};
+
+class PolicyKillResume : public KillResume {
+ protected:
+  PolicyKillResume() : KillResume("grpo", kPolicyRecipe, "step-000012") {}
 };
 
 class StopResume : public KillResume, public ::testing::WithParamInterface<int> {};
@@ -100,7 +139,7 @@ TEST_P(StopResume, SavesACheckpointAndResumesToTheSameBytes) {
   int checkpoints = 0;
   for (const auto& entry : fs::directory_iterator(dir_ / "stopped/checkpoints")) {
     EXPECT_TRUE(fs::exists(entry.path() / "state.json")) << entry.path();
-    EXPECT_NE(entry.path().filename(), "step-000060");  // it stopped before the end
+    EXPECT_NE(entry.path().filename(), last_);  // it stopped before the end
     ++checkpoints;
   }
   EXPECT_GT(checkpoints, 0);
@@ -120,17 +159,17 @@ TEST_F(KillResume, UnderNohupAHangupIsNoReasonToStop) {
   EXPECT_TRUE(fs::exists(dir_ / "run/model/model.safetensors"));
 }
 
-TEST_F(KillResume, SlowTwentyKillsAtRandomMoments) {
+void KillResume::kill_at_random_moments(int wanted) {
   const auto begin = std::chrono::steady_clock::now();
   const RunResult whole = run_program(command("whole", false));
   ASSERT_EQ(whole.code, 0) << whole.err;
   const double duration = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   Rng rng(20, 1);
   int kills = 0, runs = 0;
-  while (kills < 20) {
+  while (kills < wanted) {
     const std::string out = "run" + std::to_string(runs++);
     bool finished = false;
-    for (int in_this_run = 0; !finished && in_this_run < 6 && kills < 20; ++in_this_run) {
+    for (int in_this_run = 0; !finished && in_this_run < 6 && kills < wanted; ++in_this_run) {
       const pid_t child = start_quietly(command(out, true, 1 + kills % 2));
       if (child < 0) return;
       usleep(static_cast<useconds_t>(duration * (0.05 + 0.95 * rng.uniform()) * 1e6));
@@ -150,6 +189,19 @@ TEST_F(KillResume, SlowTwentyKillsAtRandomMoments) {
     ASSERT_LT(runs, 100);
   }
   std::cout << kills << " kills in " << runs << " runs, " << duration << " s each when left alone\n";
+}
+
+TEST_F(KillResume, SlowTwentyKillsAtRandomMoments) { kill_at_random_moments(20); }
+TEST_F(PolicyKillResume, SlowFifteenKillsAtRandomMoments) { kill_at_random_moments(15); }
+
+TEST_F(PolicyKillResume, StoppedInTheMiddleOfAStepItGoesOnToTheSameBytes) {
+  const RunResult whole = run_program(command("whole", false));
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  EXPECT_NE(whole.err.find("memory: weights"), std::string::npos) << whole.err;
+  EXPECT_EQ(signal_after_the_first_step("stopped", SIGINT), 130);
+  const RunResult rest = run_program(command("stopped", true));
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  expect_same_result("whole", "stopped");
 }
 
 }  // namespace
