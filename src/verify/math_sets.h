@@ -1,0 +1,29 @@
+// Sets of real numbers that answers name by intervals and inequalities.
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "verify/math_expr.h"
+
+namespace raison {
+
+// One interval; lo = hi and both closed: a point. Infinite ends are open.
+struct RealPiece {
+  MathExpr lo, hi;
+  bool lo_closed = false, hi_closed = false;
+};
+// In order, apart from each other, none empty.
+using RealSet = std::vector<RealPiece>;
+
+// Of intervals, unions, intersections, differences, {a, b} and R. None: it is no such set, or its ends can't be put in order.
+std::optional<RealSet> real_set(const MathExpr& e, MathBudget* budget);
+
+// Of x for which a relation with numbers holds: a < x <= b, x >= 2, 1 <= |x| <= 2, x in [0, 1], x != 0. None: it is no such relation.
+std::optional<RealSet> solution_set(const MathExpr& relation, MathBudget* budget);
+
+// Of several relations beside each other: where any holds, and where all do ("x < 1 or x > 3", "x > 1, x < 3"). Empty: one is none.
+std::vector<RealSet> solution_sets_of_list(const MathExpr& list, MathBudget* budget);
+
+bool same_real_set(const RealSet& a, const RealSet& b, MathBudget* budget);
+
+}  // namespace raison
