@@ -7,5 +7,7 @@ namespace raison {
 using VerifierFactory = Result<std::unique_ptr<Verifier>> (*)(const nlohmann::json& options);
 
 Result<std::unique_ptr<Verifier>> make_countdown_verifier(const nlohmann::json& options);
+Result<std::unique_ptr<Verifier>> make_math_verifier(const nlohmann::json& options);
+Result<std::unique_ptr<Verifier>> make_choice_verifier(const nlohmann::json& options);
 
 }  // namespace raison

@@ -86,19 +86,25 @@ bool infinite(const MathExpr& e) {
   return e->kind == Kind::Infinity || (e->kind == Kind::Neg && e->kids[0]->kind == Kind::Infinity);
 }
 
-// A decimal of 12 digits or more, as a program prints one.
-bool long_decimal(const MathExpr& e) {
+// The digits of a decimal with a point, without its sign; null: it is none.
+const std::string* decimal_digits(const MathExpr& e) {
   const MathExpr& n = e->kind == Kind::Neg ? e->kids[0] : e;
-  if (n->kind != Kind::Number || n->text.find('.') == std::string::npos || n->text.find('(') != std::string::npos) return false;
-  const size_t first = n->text.find_first_of("123456789");
+  if (n->kind != Kind::Number || n->text.find('.') == std::string::npos || n->text.find('(') != std::string::npos)
+    return nullptr;
+  return &n->text;
+}
+
+// A decimal of 12 digits or more, as a program prints one.
+bool long_decimal(const std::string& digits) {
+  const size_t first = digits.find_first_of("123456789");
   if (first == std::string::npos) return false;
-  return std::count_if(n->text.begin() + static_cast<std::ptrdiff_t>(first), n->text.end(), [](char c) { return c != '.'; }) >=
+  return std::count_if(digits.begin() + static_cast<std::ptrdiff_t>(first), digits.end(), [](char c) { return c != '.'; }) >=
          12;
 }
 
 class Comparer {
  public:
-  explicit Comparer(MathBudget* budget) : budget_(budget) {}
+  Comparer(int64_t decimals, MathBudget* budget) : decimals_(decimals), budget_(budget) {}
 
   bool same(const MathExpr& gold, const MathExpr& answer) {
     if (!budget_->spend(16 + gold->nodes + answer->nodes)) return false;
@@ -133,16 +139,19 @@ class Comparer {
       const auto set = real_set(other, budget_);
       const auto solutions = solution_sets_of_list(list, budget_);
       if (set && !solutions.empty())
-        return std::any_of(solutions.begin(), solutions.end(),
-                           [&](const RealSet& s) { return same_real_set(s, *set, budget_); });
+        return std::any_of(solutions.begin(), solutions.end(), [&](const RealSet& s) { return same_set(s, *set); });
       return lists(g, a);
     }
     const auto x = real_set(g, budget_), y = real_set(a, budget_);
-    if (x && y) return same_real_set(*x, *y, budget_);
+    if (x && y) return same_set(*x, *y);
     // Ends with symbols: the same parts in any order.
     if (g->kind != a->kind || g->kids.size() != a->kids.size()) return false;
     if (g->kind == Kind::Tuple) return tuples(g, a);
     return g->kind == Kind::Union && each_in(g->kids, a->kids) && each_in(a->kids, g->kids, true);
+  }
+
+  bool same_set(const RealSet& a, const RealSet& b) {
+    return same_real_set(a, b, [&](const MathExpr& x, const MathExpr& y) { return scalars(x, y); });
   }
 
   bool each_in(const std::vector<MathExpr>& some, const std::vector<MathExpr>& others, bool turned = false) {
@@ -225,21 +234,31 @@ class Comparer {
     return s == Sameness::Different && (rounds_to(g, a) || rounds_to(a, g));
   }
 
-  // Whether `decimal` is a long one and right to its last digit, which may be rounded or cut off.
+  // Whether `decimal` is right to its last digit, which may be rounded or cut off, and a long one; or rounded right to decimals_ places.
   bool rounds_to(const MathExpr& exact, const MathExpr& decimal) {
-    if (!long_decimal(decimal) || exact->kind == Kind::Number ||
-        (exact->kind == Kind::Neg && exact->kids[0]->kind == Kind::Number))
-      return false;
-    const std::string& digits = decimal->kind == Kind::Neg ? decimal->kids[0]->text : decimal->text;
-    const int64_t bits = 128 + 4 * static_cast<int64_t>(digits.size());
+    const std::string* digits = decimal_digits(decimal);
+    if (digits == nullptr) return false;
+    const size_t places = digits->size() - digits->find('.') - 1;
+    const bool literal = exact->kind == Kind::Number || (exact->kind == Kind::Neg && exact->kids[0]->kind == Kind::Number);
+    if (decimals_ > 0 && places >= static_cast<size_t>(decimals_))
+      return within(exact, decimal, static_cast<size_t>(decimals_), true);
+    return !literal && long_decimal(*digits) && within(exact, decimal, places, false);
+  }
+
+  // Whether they differ by less than a unit of the last of so many decimal places, or by at most half of it.
+  bool within(const MathExpr& exact, const MathExpr& decimal, size_t places, bool half) {
+    const int64_t bits = 128 + 4 * static_cast<int64_t>(decimal->nodes + static_cast<int64_t>(decimal_digits(decimal)->size()));
     const BallResult x = ball_value(exact, {}, bits, budget_), y = ball_value(decimal, {}, bits, budget_);
-    if (x.status != MathStatus::Ok || y.status != MathStatus::Ok || !x.value.real()) return false;
-    const MathExpr unit = math_number("0." + std::string(digits.size() - digits.find('.') - 2, '0') + "1");
-    const BallResult u = ball_value(unit, {}, bits, budget_);
+    const BallResult unit = ball_value(math_number("0." + std::string(places - 1, '0') + "1"), {}, bits, budget_);
+    if (x.status != MathStatus::Ok || y.status != MathStatus::Ok || unit.status != MathStatus::Ok || !x.value.real())
+      return false;
     MathBall d;
     acb_sub(d.get(), x.value.get(), y.value.get(), bits);
+    if (half) acb_mul_ui(d.get(), d.get(), 2, bits);
     arb_abs(acb_realref(d.get()), acb_realref(d.get()));
-    return u.status == MathStatus::Ok && arb_lt(acb_realref(d.get()), acb_realref(u.value.get()));
+    // Exactly half a unit can't be told from a little more in balls: the few bits that both lack count for it.
+    return half ? !arb_gt(acb_realref(d.get()), acb_realref(unit.value.get()))
+                : arb_lt(acb_realref(d.get()), acb_realref(unit.value.get()));
   }
 
   // --- relations ---
@@ -253,7 +272,7 @@ class Comparer {
     const MathExpr& set = g->kind == Kind::Relation ? a : g;
     const auto solutions = solution_set(r, budget_);
     const auto other = real_set(set, budget_);
-    if (solutions && other) return same_real_set(*solutions, *other, budget_);
+    if (solutions && other) return same_set(*solutions, *other);
     return r->text == "e" && is_math_name(r->kids[0]) && same(g == r ? r->kids[1] : g, g == r ? a : r->kids[1]);
   }
 
@@ -338,7 +357,7 @@ class Comparer {
     if (g->text == "e" && a->text == "e") return same_names(g->kids[0], a->kids[0]) && same(g->kids[1], a->kids[1]);
     if (math_symbols(g) == math_symbols(a)) {
       const auto x = solution_set(g, budget_), y = solution_set(a, budget_);
-      if (x && y) return same_real_set(*x, *y, budget_);
+      if (x && y) return same_set(*x, *y);
     }
     const auto x = comparisons(g), y = comparisons(a);
     const auto holds = [&](const Comparison& p, const Comparison& q) {
@@ -353,13 +372,14 @@ class Comparer {
     return covered(x, y) && covered(y, x);
   }
 
+  int64_t decimals_;
   MathBudget* budget_;
 };
 
 }  // namespace
 
-bool same_math(const MathExpr& gold, const MathExpr& answer, MathBudget* budget) {
-  return Comparer(budget).same(gold, answer) && !budget->spent();
+bool same_math(const MathExpr& gold, const MathExpr& answer, int64_t decimals, MathBudget* budget) {
+  return Comparer(decimals, budget).same(gold, answer) && !budget->spent();
 }
 
 }  // namespace raison

@@ -228,12 +228,11 @@ std::vector<RealSet> solution_sets_of_list(const MathExpr& list, MathBudget* bud
   return {any, all};
 }
 
-bool same_real_set(const RealSet& a, const RealSet& b, MathBudget* budget) {
+bool same_real_set(const RealSet& a, const RealSet& b, const std::function<bool(const MathExpr&, const MathExpr&)>& same_end) {
   if (a.size() != b.size()) return false;
-  SetWork work(budget);
   for (size_t i = 0; i < a.size(); ++i) {
     if (a[i].lo_closed != b[i].lo_closed || a[i].hi_closed != b[i].hi_closed) return false;
-    if (work.order(a[i].lo, b[i].lo) != 0 || work.order(a[i].hi, b[i].hi) != 0 || work.lost()) return false;
+    if (!same_end(a[i].lo, b[i].lo) || !same_end(a[i].hi, b[i].hi)) return false;
   }
   return true;
 }

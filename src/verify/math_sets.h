@@ -1,5 +1,6 @@
 // Sets of real numbers that answers name by intervals and inequalities.
 #pragma once
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -24,6 +25,7 @@ std::optional<RealSet> solution_set(const MathExpr& relation, MathBudget* budget
 // Of several relations beside each other: where any holds, and where all do ("x < 1 or x > 3", "x > 1, x < 3"). Empty: one is none.
 std::vector<RealSet> solution_sets_of_list(const MathExpr& list, MathBudget* budget);
 
-bool same_real_set(const RealSet& a, const RealSet& b, MathBudget* budget);
+// Whether they are the same, ends compared by `same_end`.
+bool same_real_set(const RealSet& a, const RealSet& b, const std::function<bool(const MathExpr&, const MathExpr&)>& same_end);
 
 }  // namespace raison

@@ -12,6 +12,8 @@ struct NamedFactory {
 
 constexpr NamedFactory kVerifiers[] = {
     {"countdown", make_countdown_verifier},
+    {"math", make_math_verifier},
+    {"choice", make_choice_verifier},
 };
 
 }  // namespace

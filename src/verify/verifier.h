@@ -69,6 +69,13 @@ class SingleVerifier : public Verifier {
 //   "countdown": the record has "nums" (or "numbers") and "target"; else the prompt is "4 5 7 -> 8". The answer is the expression in
 //                <answer>...</answer>, else in the last \boxed{}, else the whole answer; "... = 8" at its end is passed over. Option
 //                `division` (true by default).
+//   "math":      the record has "answer", a text (an answer in LaTeX or plain, GSM8K's "... #### 42", or a solution with a \boxed{}) or a number;
+//                else "solution" with a \boxed{}. Where the answer is looked for: math_answer.h; what counts as equal: math_compare.h. Option
+//                `decimals` (0 by default: decimals are exact; else one of so many places may be rounded there).
+//   "choice":    the record has "answer": a letter, an index (0 is A) into "choices" (or "options": a list, a table by letters, or a table with
+//                the list "text"), or the text of one. The answer is the letter, or an option's text, in the last \boxed{}, else in
+//                <answer>...</answer>, else behind the last "answer is" or "answer:", else the whole answer or its last line, else the last
+//                "(B)". No options.
 // Error: an unknown name, with the list; an option that the verifier does not have, or of a wrong type.
 Result<std::unique_ptr<Verifier>> make_verifier(const std::string& name, const nlohmann::json& options = nullptr);
 std::vector<std::string> verifier_names();

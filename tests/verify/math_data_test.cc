@@ -52,12 +52,13 @@ TEST(MathData, FollowsTheTruthOfTheGoldens) {
       continue;
     }
     if (accepted) ++accepted_wrong;
-    std::printf("%s: %s %s | %s%s\n", p["kind"].get<std::string>().c_str(), accepted ? "accepts" : "rejects", p["gold"].get<std::string>().c_str(),
-                p["prediction"].get<std::string>().c_str(), same.ok() ? "" : (" (" + same.message() + ")").c_str());
+    std::printf("%s: %s %s | %s%s\n", p["kind"].get<std::string>().c_str(), accepted ? "accepts" : "rejects",
+                p["gold"].get<std::string>().c_str(), p["prediction"].get<std::string>().c_str(),
+                same.ok() ? "" : (" (" + same.message() + ")").c_str());
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  std::printf("truth: %d of %d; accepted though wrong: %d; as math_verify: %d of %zu; %.0f judgements a second\n", agreed, judged, accepted_wrong,
-              as_expected, pairs.size(), static_cast<double>(pairs.size()) / seconds);
+  std::printf("truth: %d of %d; accepted though wrong: %d; as math_verify: %d of %zu; %.0f judgements a second\n", agreed,
+              judged, accepted_wrong, as_expected, pairs.size(), static_cast<double>(pairs.size()) / seconds);
   EXPECT_GE(agreed * 100, judged * 97);
   EXPECT_EQ(accepted_wrong, 0);
 }
@@ -78,8 +79,10 @@ TEST(MathData, FollowsTheCasesOfAnotherVerifier) {
       continue;
     }
     const std::string pred = c["pred"].get<std::string>(), gold = c["gold"].get<std::string>();
-    std::printf("%s: %s %s | ...%s%s\n", c["test"].get<std::string>().c_str(), accepted ? "accepts" : "rejects", gold.substr(gold.size() - std::min<size_t>(gold.size(), 200)).c_str(),
-                pred.substr(pred.size() - std::min<size_t>(pred.size(), 300)).c_str(), same.ok() ? "" : (" (" + same.message() + ")").c_str());
+    std::printf("%s: %s %s | ...%s%s\n", c["test"].get<std::string>().c_str(), accepted ? "accepts" : "rejects",
+                gold.substr(gold.size() - std::min<size_t>(gold.size(), 200)).c_str(),
+                pred.substr(pred.size() - std::min<size_t>(pred.size(), 300)).c_str(),
+                same.ok() ? "" : (" (" + same.message() + ")").c_str());
   }
   std::printf("cases: %d of %d\n", agreed, judged);
   ASSERT_GT(judged, 150);
