@@ -41,4 +41,10 @@ std::optional<std::string_view> last_tagged(std::string_view text, std::string_v
   return text.substr(begin + open.size(), end - begin - open.size());
 }
 
+std::string_view final_answer(std::string_view answer) {
+  if (const auto tagged = last_tagged(answer, "answer")) return trim(*tagged);
+  if (const auto boxed = last_boxed(answer)) return trim(*boxed);
+  return trim(answer);
+}
+
 }  // namespace raison

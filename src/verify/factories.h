@@ -9,5 +9,6 @@ using VerifierFactory = Result<std::unique_ptr<Verifier>> (*)(const nlohmann::js
 Result<std::unique_ptr<Verifier>> make_countdown_verifier(const nlohmann::json& options);
 Result<std::unique_ptr<Verifier>> make_math_verifier(const nlohmann::json& options);
 Result<std::unique_ptr<Verifier>> make_choice_verifier(const nlohmann::json& options);
+Result<std::unique_ptr<Verifier>> make_code_verifier(const nlohmann::json& options);
 
 }  // namespace raison

@@ -14,6 +14,7 @@ constexpr NamedFactory kVerifiers[] = {
     {"countdown", make_countdown_verifier},
     {"math", make_math_verifier},
     {"choice", make_choice_verifier},
+    {"code", make_code_verifier},
 };
 
 }  // namespace
