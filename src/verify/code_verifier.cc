@@ -219,7 +219,8 @@ Result<CodeLanguage> language_for(const CodeOptions& o) {
       return error("code: {} is missing: install the Debian package {}, or give a command", l.needs, l.package);
     return l;
   }
-  if (o.command.empty()) return error("code: language {} needs a command, e.g. [\"/usr/bin/perl\", \"{{file}}\"]", one_line(o.language, 40));
+  if (o.command.empty())
+    return error("code: language {} needs a command, e.g. [\"/usr/bin/perl\", \"{{file}}\"]", one_line(o.language, 40));
   return CodeLanguage{"the command", {o.language}, "solution", {}, "", ""};
 }
 

@@ -79,7 +79,8 @@ TreeUsage tree_usage(pid_t root, int64_t most_tasks) {
       add_children(tasks_folder, task, &processes);
     }
     const std::string status = proc_text(folder + "/status");
-    for (const char* key : {"\nRssAnon:", "\nRssShmem:", "\nVmSwap:", "\nVmPTE:"}) usage.memory_bytes += status_bytes(status, key);
+    for (const char* key : {"\nRssAnon:", "\nRssShmem:", "\nVmSwap:", "\nVmPTE:"})
+      usage.memory_bytes += status_bytes(status, key);
   }
   return usage;
 }

@@ -7,8 +7,9 @@
 namespace raison {
 
 struct TreeUsage {
-  int64_t tasks = 0;         // processes and threads
-  int64_t memory_bytes = 0;  // anonymous and shared memory, swap and page tables; pages that a fork has not yet copied count twice
+  int64_t tasks = 0;  // processes and threads
+  int64_t memory_bytes =
+      0;  // anonymous and shared memory, swap and page tables; pages that a fork has not yet copied count twice
 };
 
 // Of process `root` and all below it. Processes that end meanwhile are left out. Stops counting beyond `most_tasks`.

@@ -32,8 +32,15 @@ constexpr auto kGrace = std::chrono::seconds(10);
 // So little may be set in the sandbox that no variable of this program's gets in, into bubblewrap's own memory either.
 const std::vector<std::string>& sandbox_environment() {
   static const std::vector<std::string> environment = {
-      "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1",
-      "PYTHONHASHSEED=0", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1",
+      "PATH=/usr/local/bin:/usr/bin:/bin",
+      "HOME=/tmp",
+      "TMPDIR=/tmp",
+      "LANG=C.UTF-8",
+      "PYTHONDONTWRITEBYTECODE=1",
+      "PYTHONHASHSEED=0",
+      "OMP_NUM_THREADS=1",
+      "OPENBLAS_NUM_THREADS=1",
+      "MALLOC_ARENA_MAX=2",
   };
   return environment;
 }
@@ -94,7 +101,8 @@ class SandboxRun {
 
   pid_t monitor_;  // bwrap, our child
   SandboxLimits limits_;
-  UniqueFd status_, out_, err_, init_;  // init_: a pidfd of process 1 of the sandbox: readable when every process in it has gone
+  UniqueFd status_, out_, err_,
+      init_;  // init_: a pidfd of process 1 of the sandbox: readable when every process in it has gone
   pid_t init_pid_ = 0;
   std::string status_text_;
   SandboxOutcome outcome_;
@@ -162,8 +170,7 @@ void SandboxRun::finish() {
     poll(&gone, 1, static_cast<int>(std::chrono::milliseconds(kGrace).count()));
   }
   kill(-monitor_, SIGKILL);
-  while (waitpid(monitor_, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  while (waitpid(monitor_, nullptr, 0) < 0 && errno == EINTR) {}
 }
 
 // bwrap closes its status when the sandbox has ended; outputs are then read to their end, or for want of one not long: a process that kept
@@ -238,7 +245,8 @@ Status Sandbox::find_programs() {
     if (w.path->empty()) return error("sandbox: {} is missing: install the Debian package {}", w.name, w.package);
   }
   if (!tree_usage_works())
-    return error("sandbox: /proc names no children of processes: it needs a kernel with CONFIG_PROC_CHILDREN, and /proc mounted");
+    return error(
+        "sandbox: /proc names no children of processes: it needs a kernel with CONFIG_PROC_CHILDREN, and /proc mounted");
   return {};
 }
 
@@ -273,9 +281,26 @@ std::vector<std::string> Sandbox::bubblewrap_args(const SandboxLimits& limits) c
   if (!setpriv_.empty())
     append(&args, {setpriv_, "--reuid", kNobody, "--regid", kNobody, "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
                    "--no-new-privs", "--pdeathsig", "KILL", "--"});
-  append(&args, {bwrap_, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
-                 "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", kNobody, "--gid", kNobody, "--hostname", "sandbox",
-                 "--ro-bind", "/usr", "/usr"});
+  append(&args, {bwrap_,
+                 "--unshare-user",
+                 "--unshare-pid",
+                 "--unshare-net",
+                 "--unshare-ipc",
+                 "--unshare-uts",
+                 "--unshare-cgroup-try",
+                 "--die-with-parent",
+                 "--new-session",
+                 "--cap-drop",
+                 "ALL",
+                 "--uid",
+                 kNobody,
+                 "--gid",
+                 kNobody,
+                 "--hostname",
+                 "sandbox",
+                 "--ro-bind",
+                 "/usr",
+                 "/usr"});
   for (const char* name : {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}) {
     const std::string path = std::string("/") + name;
     struct stat s = {};

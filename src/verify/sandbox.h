@@ -18,20 +18,20 @@
 namespace raison {
 
 struct SandboxLimits {
-  double seconds = 10;                        // of wall clock
-  double cpu_seconds = 0;                     // of each process; 0: as `seconds`, rounded up
-  int64_t memory_bytes = int64_t{1} << 30;    // address space of each process, and what all of them have resident together
-  int64_t processes = 32;                     // and threads, at once
-  int64_t output_bytes = int64_t{1} << 20;    // of each of its outputs
-  int64_t disk_bytes = int64_t{64} << 20;     // all of /tmp, and one file
-  int64_t files = 16384;                      // in /tmp
-  int64_t open_files = 64;                    // of each process
+  double seconds = 10;                      // of wall clock
+  double cpu_seconds = 0;                   // of each process; 0: as `seconds`, rounded up
+  int64_t memory_bytes = int64_t{1} << 30;  // address space of each process, and what all of them have resident together
+  int64_t processes = 32;                   // and threads, at once
+  int64_t output_bytes = int64_t{1} << 20;  // of each of its outputs
+  int64_t disk_bytes = int64_t{64} << 20;   // all of /tmp, and one file
+  int64_t files = 16384;                    // in /tmp
+  int64_t open_files = 64;                  // of each process
 };
 
 struct SandboxJob {
-  std::vector<std::string> command;                         // command[0]: a path, or a name in /usr/local/bin, /usr/bin or /bin
-  std::string input;                                        // standard input, a file that can't be written
-  std::vector<std::pair<std::string, std::string>> files;   // {name, bytes}: /work/NAME
+  std::vector<std::string> command;                        // command[0]: a path, or a name in /usr/local/bin, /usr/bin or /bin
+  std::string input;                                       // standard input, a file that can't be written
+  std::vector<std::pair<std::string, std::string>> files;  // {name, bytes}: /work/NAME
   SandboxLimits limits;
 };
 
@@ -59,7 +59,8 @@ class Sandbox {
 
   // For a program that talks: what starts `command` in the sandbox, with its standard input, output and error to be added to the plan.
   // Limits that are enforced from outside (seconds, output, memory of all together) are the caller's. `held`: to be kept until it started.
-  Result<SpawnPlan> plan(const std::vector<std::string>& command, const SandboxLimits& limits, std::vector<UniqueFd>* held) const;
+  Result<SpawnPlan> plan(const std::vector<std::string>& command, const SandboxLimits& limits,
+                         std::vector<UniqueFd>* held) const;
 
  private:
   struct Files;

@@ -38,8 +38,8 @@ constexpr const char* kRefused[] = {
     "semtimedop", "semctl", "ipc", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
 };
 // clang-format on
-constexpr uint64_t kNamespaces =
-    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | 0x80 /* CLONE_NEWTIME */;
+constexpr uint64_t kNamespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
+                                 CLONE_NEWNET | 0x80 /* CLONE_NEWTIME */;
 constexpr int kMostCalls = 1024;  // numbers of calls lie below
 
 struct FilterFree {

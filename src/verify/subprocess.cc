@@ -146,8 +146,7 @@ QuietPipes::~QuietPipes() {
   sigaddset(&pipe_signal, SIGPIPE);
   const timespec at_once = {0, 0};
   // A signal that waited before is not ours to take.
-  while (!pending_ && sigtimedwait(&pipe_signal, nullptr, &at_once) < 0 && errno == EINTR) {
-  }
+  while (!pending_ && sigtimedwait(&pipe_signal, nullptr, &at_once) < 0 && errno == EINTR) {}
   pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 

@@ -42,10 +42,10 @@ Result<PipeEnds> make_pipe(char ours);
 Result<UniqueFd> memory_file(std::string_view bytes);
 
 struct SpawnPlan {
-  std::vector<std::string> args;            // args[0] is the program's path
-  std::vector<std::string> environment;     // "NAME=value"
-  bool own_environment = false;             // true: this program's environment instead
-  std::vector<std::pair<int, int>> fds;     // {ours, its}: its numbers are below 64; 0 to 2 are /dev/null where not given
+  std::vector<std::string> args;         // args[0] is the program's path
+  std::vector<std::string> environment;  // "NAME=value"
+  bool own_environment = false;          // true: this program's environment instead
+  std::vector<std::pair<int, int>> fds;  // {ours, its}: its numbers are below 64; 0 to 2 are /dev/null where not given
 };
 
 // Starts a program in a process group of its own, with every signal at its default, none blocked, and no descriptor but those of the
