@@ -17,6 +17,9 @@ constexpr NamedFactory kVerifiers[] = {
     {"countdown", make_countdown_verifier}, {"exact", make_exact_verifier},   {"regex", make_regex_verifier},
     {"format", make_format_verifier},       {"length", make_length_verifier}, {"language", make_language_verifier},
     {"code", make_code_verifier},
+    {"countdown", make_countdown_verifier}, {"exact", make_exact_verifier},     {"regex", make_regex_verifier},
+    {"format", make_format_verifier},       {"length", make_length_verifier},   {"language", make_language_verifier},
+    {"code", make_code_verifier},           {"program", make_program_verifier}, {"http", make_http_verifier},
 };
 
 }  // namespace
