@@ -1,6 +1,7 @@
 #include "autodiff/parameter.h"
 
 #include <cstring>
+#include <stdexcept>
 
 namespace raison {
 
@@ -60,6 +61,7 @@ int64_t ParameterStore::bytes() const {
 
 GradientStore::GradientStore(const ParameterStore& store) : entries_(store.all().size()) {
   for (const auto& p : store.all()) {
+    entries_[static_cast<size_t>(p->index)].parameter = p.get();
     if (!p->trainable) continue;
     entries_[static_cast<size_t>(p->index)].micro.resize(static_cast<size_t>(p->value_count()));
     entries_[static_cast<size_t>(p->index)].total.resize(static_cast<size_t>(p->value_count()));
@@ -67,6 +69,9 @@ GradientStore::GradientStore(const ParameterStore& store) : entries_(store.all()
 }
 
 float* GradientStore::micro(const Parameter& p, bool* fresh) {
+  // Indices of two stores overlap: an adapter that is trained and a base that is not frozen.
+  if (static_cast<size_t>(p.index) >= entries_.size() || entries_[static_cast<size_t>(p.index)].parameter != &p)
+    throw std::logic_error("gradient of a parameter of another store: " + p.name);
   Entry& e = entries_[static_cast<size_t>(p.index)];
   *fresh = e.fresh;
   e.fresh = false;

@@ -65,7 +65,7 @@ class GradientStore {
  public:
   explicit GradientStore(const ParameterStore& store);
   bool wanted(const Parameter& p) const { return p.trainable; }
-  // The micro-batch's buffer of p. `fresh` says whether nothing was summed into it yet (its contents are then undefined).
+  // The micro-batch's buffer of p; a parameter of another store is a programming error (std::logic_error). `fresh` says whether nothing was summed into it yet (its contents are then undefined).
   float* micro(const Parameter& p, bool* fresh);
   float* micro_zeroed(const Parameter& p);  // the same, zeroed if fresh
   void finish_micro_batch();                // total += micro, parameter by parameter
@@ -75,6 +75,7 @@ class GradientStore {
 
  private:
   struct Entry {
+    const Parameter* parameter = nullptr;
     std::vector<float> micro, total;
     bool fresh = true, has_total = false;
   };

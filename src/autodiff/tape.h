@@ -11,6 +11,7 @@
 namespace raison {
 
 class Tape;
+struct RowAdapters;  // nn/adapter.h
 
 struct Context {
   Exec& exec;
@@ -18,6 +19,7 @@ struct Context {
   Arena& arena;
   Tape* tape = nullptr;    // null when serving: ops then record nothing
   bool recompute = false;  // a layer's activations are recomputed in backward instead of kept (same bits, less memory)
+  const RowAdapters* adapters = nullptr;  // which rows of this pass have an adapter; null: none
 
   Tensor tensor(int64_t rows, int64_t cols) const { return {arena.floats(rows * cols), rows, cols, -1}; }
 };

@@ -60,7 +60,7 @@ struct Engine::Impl {
         options(o),
         layout(m.kv_layout(o.cache_type, o.page_size)),
         scheduler(layout.ok() ? *layout : KvLayout{}, o, layout.ok() ? most_pages(*layout, o.cache_bytes) : 1),
-        weights_version(m.parameters().version),
+        weights_version(m.version()),
         context(o.context > 0 ? o.context : m.info().context_length) {}
 
   // Tokens at which a sequence ends.
@@ -86,7 +86,8 @@ struct Engine::Impl {
       return error("{} of {} tokens continue a reply; at least one must be the prompt's", r.continued, length);
     RAISON_RETURN_IF_ERROR(layout);
     RAISON_RETURN_IF_ERROR(scheduler.check(r, limit_of(r)));
-    if (r.adapter != -1) return error("adapter {} is not loaded", r.adapter);
+    if (r.adapter < -1 || r.adapter >= static_cast<int32_t>(model.adapters().size()))
+      return error("adapter {} is not loaded", r.adapter);
     RAISON_RETURN_IF_ERROR(r.sampling.validate());
     RAISON_RETURN_IF_ERROR(r.think_limits.validate());
     if (r.think && !r.think->within(vocab)) return error("a thinking mark is outside the vocabulary of {}", vocab);
@@ -242,8 +243,8 @@ struct Engine::Impl {
     const auto start = Clock::now();
     events.clear();
     for (const auto& s : scheduler.take_cancelled()) close(*s, FinishReason::Cancelled, "");
-    if (model.parameters().version != weights_version) {  // trained in the meantime
-      weights_version = model.parameters().version;
+    if (model.version() != weights_version) {  // trained in the meantime
+      weights_version = model.version();
       scheduler.restart_all();
     }
     scheduler.admit();

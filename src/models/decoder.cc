@@ -4,11 +4,14 @@
 
 namespace raison {
 
-Tensor Decoder::forward(Context& ctx, const ForwardBatch& batch) {
+Tensor Decoder::forward(Context& outer, const ForwardBatch& batch) {
   // Held by the records of the tape, so they live as long as the backward needs them.
   const auto row_pages = std::make_shared<std::vector<uint8_t* const*>>(batch.row_pages());
+  const auto adapters_of_rows = std::make_shared<const RowAdapters>(row_adapters(batch, adapters()));
   const RopeRows angles = rope_.rows(batch.positions, batch.rope_offset);
-  if (ctx.tape) ctx.tape->record([row_pages](Context&) {});
+  Context ctx = outer;
+  ctx.adapters = adapters_of_rows->groups.empty() ? nullptr : adapters_of_rows.get();
+  if (ctx.tape) ctx.tape->record([row_pages, adapters_of_rows](Context&) {});
   Tensor x = embedding(ctx, *embedding_, batch.tokens);  // [T, hidden]
   for (int64_t l = 0; l < info_.layers; ++l) {
     const Arena::Mark mark = ctx.arena.mark();

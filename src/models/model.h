@@ -7,7 +7,7 @@
 
 #include "autodiff/tape.h"
 #include "io/model_files.h"
-#include "ops/forward_batch.h"
+#include "nn/adapter.h"
 
 namespace raison {
 
@@ -58,6 +58,11 @@ class Model {
   // Final hidden states (after the last norm) of batch.output_rows: [R, hidden]. Appends to the batch's pages. With a tape,
   // `batch` must outlive the backward. Throws std::bad_alloc only.
   virtual Tensor forward(Context& ctx, const ForwardBatch& batch) = 0;
+  // Adapters that a batch's sequences may name (ForwardBatch::adapters), by id. To be added before the model is in use.
+  const std::vector<std::shared_ptr<Adapter>>& adapters() const { return adapters_; }
+  int32_t add_adapter(std::shared_ptr<Adapter> adapter);  // the id
+  // Counts updates of parameters, the adapters' too: what was computed under another version is stale.
+  uint64_t version() const;
   // The head's matrix [vocab, hidden] (the embedding table if tied): logits = hidden·headᵀ.
   virtual const Parameter& head() const = 0;
   // How the memory of experts is bounded and used; null where all weights are resident.
@@ -68,10 +73,13 @@ class Model {
   virtual nlohmann::ordered_json hf_config(DType type) const = 0;
   // The same as a GGUF says it. Error: what GGUF has no word for.
   virtual Result<GgufConfig> gguf_config() const = 0;
+
+ private:
+  std::vector<std::shared_ptr<Adapter>> adapters_;
 };
 
 // Everything about the batch that could make forward go wrong, checked against the model: token ids in range, positions
-// ascending, output rows in range, layout equal to the model's. One line, or ok.
+// ascending, adapters known, output rows in range, layout equal to the model's. One line, or ok.
 Status check_batch(const Model& model, const ForwardBatch& batch);
 
 // Loads a model as it lies on disk. Errors: architecture unknown (names it and those known), tensors missing, of wrong shape,

@@ -89,6 +89,17 @@ DType Model::default_cache_type() const {
   return layout.ok() && layout->latent ? DType::I16 : DType::F16;
 }
 
+int32_t Model::add_adapter(std::shared_ptr<Adapter> adapter) {
+  adapters_.push_back(std::move(adapter));
+  return static_cast<int32_t>(adapters_.size()) - 1;
+}
+
+uint64_t Model::version() const {
+  uint64_t sum = parameters().version;
+  for (const auto& a : adapters_) sum += a->parameters().version;
+  return sum;
+}
+
 Status check_batch(const Model& model, const ForwardBatch& b) {
   const ModelInfo& info = model.info();
   const auto rows = static_cast<size_t>(b.rows());
@@ -97,6 +108,10 @@ Status check_batch(const Model& model, const ForwardBatch& b) {
       !std::is_sorted(b.seq_offsets.begin(), b.seq_offsets.end()))
     return error("batch: sequence offsets do not cover the {} tokens", rows);
   if (b.seq_pages.size() + 1 != b.seq_offsets.size()) return error("batch: pages for {} sequences", b.seq_pages.size());
+  if (!b.adapters.empty() && b.adapters.size() != b.seq_pages.size())
+    return error("batch: adapters for {} sequences of {}", b.adapters.size(), b.seq_pages.size());
+  for (const int32_t id : b.adapters)
+    if (id < -1 || id >= static_cast<int32_t>(model.adapters().size())) return error("adapter {} is not loaded", id);
   for (size_t s = 0; s + 1 < b.seq_offsets.size(); ++s)
     for (auto r = static_cast<size_t>(b.seq_offsets[s]); r < static_cast<size_t>(b.seq_offsets[s + 1]); ++r) {
       if (b.tokens[r] < 0 || b.tokens[r] >= info.vocab)

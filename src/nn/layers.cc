@@ -23,12 +23,16 @@ Tensor MultiHeadLatentAttention::operator()(Context& ctx, int layer, const Forwa
   const auto [q_nope, q_rope] = split_heads(ctx, all, heads, nope);
   const auto [latent, k_rope] = split_heads(ctx, kv_a(ctx, x), 1, rank);  // [T, rank], [T, rope]
   const int64_t stride = nope + value;
-  const Tensor absorbed = head_linear_transposed(ctx, *kv_b, {heads, stride, 0, nope}, q_nope);  // [T, heads * rank]
+  const HeadRows keys{heads, stride, 0, nope}, values{heads, stride, nope, value};
+  const Tensor absorbed = head_linear_transposed(ctx, *kv_b, keys, q_nope);  // [T, heads * rank]
+  add_head_low_rank_transposed(ctx, *kv_b, keys, q_nope, absorbed);
   const Tensor query = join_heads(ctx, absorbed, raison::rope(ctx, q_rope, angles, heads, rope), heads);
   const Tensor key = join_heads(ctx, kv_a_norm(ctx, latent), raison::rope(ctx, k_rope, angles, 1, rope), 1);
   const auto shape = AttentionShape::multi_head_latent(layer, heads, rank, rope, softmax_scale);
   const Tensor mixed = attention(ctx, shape, batch, row_pages, query, key, {});  // [T, heads * rank]
-  return o(ctx, head_linear(ctx, *kv_b, {heads, stride, nope, value}, mixed));
+  const Tensor out = head_linear(ctx, *kv_b, values, mixed);                     // [T, heads * value]
+  add_head_low_rank(ctx, *kv_b, values, mixed, out);
+  return o(ctx, out);
 }
 
 Tensor MixtureOfExperts::operator()(Context& ctx, const Tensor& x) const {
@@ -43,7 +47,11 @@ Tensor MixtureOfExperts::operator()(Context& ctx, const Tensor& x) const {
   std::vector<ExpertOutput> outputs;
   for (size_t e = 0; e < experts.size(); ++e) {
     if (inputs[e].rows.empty()) continue;
-    inputs[e].y = experts[e](ctx, gather_rows(ctx, x, inputs[e].rows));
+    const Tensor gathered = gather_rows(ctx, x, inputs[e].rows);
+    const RowAdapters adapters = ctx.adapters ? ctx.adapters->of(inputs[e].rows) : RowAdapters();
+    Context own = ctx;
+    own.adapters = adapters.groups.empty() ? nullptr : &adapters;
+    inputs[e].y = experts[e](own, gathered);
     outputs.push_back(std::move(inputs[e]));
   }
   const Tensor routed = combine_experts(ctx, outputs, routing.weights, x.rows, x.cols);

@@ -1,5 +1,6 @@
 // Layers: parameters with their shapes, and the few lines that call the ops. [T, ...] tensors are packed tokens.
 #pragma once
+#include "nn/adapter.h"
 #include "nn/rope_table.h"
 
 namespace raison {
@@ -7,7 +8,11 @@ namespace raison {
 struct Linear {
   Parameter* weight = nullptr;  // [out, in]
   Parameter* bias = nullptr;    // [out] or null
-  Tensor operator()(Context& ctx, const Tensor& x) const { return linear(ctx, *weight, bias, x); }
+  Tensor operator()(Context& ctx, const Tensor& x) const {
+    const Tensor y = linear(ctx, *weight, bias, x);
+    add_low_rank(ctx, *weight, x, y);
+    return y;
+  }
 };
 
 struct RmsNorm {

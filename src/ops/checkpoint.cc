@@ -9,7 +9,7 @@ Tensor checkpoint(Context& ctx, const Tensor& x, const std::function<Tensor(Cont
   if (!ctx.tape || !ctx.recompute) return fn(ctx, x);
   Tensor y = ctx.tensor(x.rows, x.cols);
   {
-    Context inner{ctx.exec, ctx.kernels, ctx.arena, nullptr, false};
+    Context inner{ctx.exec, ctx.kernels, ctx.arena, nullptr, false, ctx.adapters};
     const auto mark = ctx.arena.mark();
     const Tensor result = fn(inner, x);
     check_shape(result.rows == x.rows && result.cols == x.cols, "checkpoint: the result has not the input's shape");
@@ -17,13 +17,13 @@ Tensor checkpoint(Context& ctx, const Tensor& x, const std::function<Tensor(Cont
     ctx.arena.rewind(mark);
   }
   ctx.tape->track(y);
-  ctx.tape->record([x, y, fn](Context& c) {
+  ctx.tape->record([x, y, fn, adapters = ctx.adapters](Context& c) {
     float* dy = c.tape->grad(y.slot);
     if (!dy) return;
     float* dx = c.arena.floats(x.size());  // outlives the inner activations
     const auto mark = c.arena.mark();
     Tape tape(c.tape->gradients());
-    Context inner{c.exec, c.kernels, c.arena, &tape, false};
+    Context inner{c.exec, c.kernels, c.arena, &tape, false, adapters};
     Tensor input = x;
     tape.track(input);
     const Tensor again = fn(inner, input);

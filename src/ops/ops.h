@@ -21,6 +21,8 @@ Tensor linear(Context&, const Parameter& weight, const Parameter* bias, const Te
 Tensor rms_norm(Context&, const Parameter& weight, const Tensor& x, float eps);
 Tensor silu_mul(Context&, const Tensor& gate, const Tensor& up);
 Tensor add(Context&, const Tensor& a, const Tensor& b);
+// Adds in place: y's row rows[i] becomes fma(scale, u's row i, itself). Rows ascend. Whoever reads y afterwards reads the sum.
+void add_rows(Context&, const Tensor& y, std::span<const int32_t> rows, float scale, const Tensor& u);
 Tensor softmax(Context&, const Tensor& x);  // along rows
 // Rows `rows` (ascending) of x.
 Tensor select_rows(Context&, const Tensor& x, std::span<const int32_t> rows);
@@ -109,7 +111,8 @@ Tensor log_softmax_gather(Context&, const Parameter& head, const Tensor& hidden,
 Tensor head_logits(Context&, const Parameter& head, const Tensor& hidden);
 float log_softmax_at(Context&, const float* logits, int64_t vocab, int32_t target, float temperature);
 
-// Runs fn(ctx, x), whose result has x's shape. With ctx.recompute and a tape, keeps only x and recomputes fn in backward.
+// Runs fn(ctx, x), whose result has x's shape. With ctx.recompute and a tape, keeps only x and recomputes fn in backward; what
+// ctx.adapters points to must live until then.
 Tensor checkpoint(Context&, const Tensor& x, const std::function<Tensor(Context&, const Tensor&)>& fn);
 
 }  // namespace raison
