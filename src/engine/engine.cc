@@ -353,7 +353,8 @@ Result<Generation> generate(Engine& engine, Request request) {
 }
 
 Result<std::vector<float>> compute_logits(Model& model, Exec& exec, const KernelTable& kernels, DType cache_type,
-                                          const std::vector<int32_t>& tokens, int64_t chunk, int64_t rope_offset) {
+                                          const std::vector<int32_t>& tokens, int64_t chunk, int64_t rope_offset,
+                                          int32_t adapter) {
   RAISON_ASSIGN(const KvLayout layout, model.kv_layout(cache_type, 64));
   KvCache cache(layout);
   KvCache::Sequence pages = cache.sequence();
@@ -369,6 +370,7 @@ Result<std::vector<float>> compute_logits(Model& model, Exec& exec, const Kernel
       b.kv = cache.layout();
       b.rope_offset = rope_offset;
       b.seq_offsets = {0, static_cast<int32_t>(n)};
+      b.adapters = {adapter};
       b.seq_pages = {pages.pages()};
       for (int64_t i = 0; i < n; ++i) {
         b.tokens.push_back(tokens[static_cast<size_t>(begin + i)]);

@@ -112,8 +112,9 @@ struct Generation {
 Result<Generation> generate(Engine& engine, Request request);
 
 // Logits of every position of `tokens` [T, vocab], prefilled in chunks of `chunk` (0 = all at once). rope_offset shifts all
-// rotary positions.
+// rotary positions; `adapter` is an id of the model's, -1 the base.
 Result<std::vector<float>> compute_logits(Model& model, Exec& exec, const KernelTable& kernels, DType cache_type,
-                                          const std::vector<int32_t>& tokens, int64_t chunk = 0, int64_t rope_offset = 0);
+                                          const std::vector<int32_t>& tokens, int64_t chunk = 0, int64_t rope_offset = 0,
+                                          int32_t adapter = -1);
 
 }  // namespace raison
