@@ -25,6 +25,7 @@ Status sample_replies(Engine& engine, const CountdownEvalOptions& o, double temp
     r.sample_index = i;  // every problem draws its own numbers
     r.max_tokens = o.length - static_cast<int64_t>(r.prompt.size());
     r.stop_ids = {CountdownTask::Eos};
+    r.adapter = o.adapter;
     RAISON_ASSIGN(const uint64_t id, engine.submit(std::move(r)));
     index[id] = i;
   }

@@ -16,6 +16,7 @@ struct CountdownEvalOptions {
   uint64_t problem_seed = 99;  // which held-out problems
   uint64_t sample_seed = 1;    // of the sampler
   DType cache_type = DType::F32;
+  int32_t adapter = -1;                                       // an id of the model's; -1: the base
   int max_sequences = 256;                                    // in one batch
   std::function<void(int64_t done, int64_t total)> progress;  // may be empty
 };

@@ -73,6 +73,7 @@ class ScalingRun {
       r.sample_index = i % static_cast<size_t>(each);
       r.max_tokens = o_.length - static_cast<int64_t>(prompt.size());
       r.stop_ids = {SyntheticTask::kEos};
+      r.adapter = o_.adapter;
       if (const auto marks = task_.counted_thought()) {
         r.think = marks->rules;
         r.think_start = ThinkPhase::Thinking;

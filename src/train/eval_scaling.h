@@ -19,6 +19,7 @@ struct ScalingOptions {
   uint64_t problem_seed = 99;  // which held-out problems
   uint64_t sample_seed = 1;
   DType cache_type = DType::F32;
+  int32_t adapter = -1;                                       // an id of the model's; -1: the base
   std::function<void(int64_t done, int64_t total)> progress;  // samples; may be empty
 };
 

@@ -29,6 +29,7 @@ class AdamW {
   std::vector<State>& states() { return states_; }
   const std::vector<State>& states() const { return states_; }
   const AdamWOptions& options() const { return options_; }
+  ParameterStore& parameters() { return parameters_; }
 
  private:
   ParameterStore& parameters_;

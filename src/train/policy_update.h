@@ -36,8 +36,9 @@ struct PolicyUpdate {
 
 class PolicyUpdater {
  public:
-  PolicyUpdater(Model& model, Exec& exec, const KernelTable& kernels, MicroBatchRunner& runner, AdamW& optimizer)
-      : model_(model), exec_(exec), kernels_(kernels), runner_(runner), optimizer_(optimizer) {
+  // What `optimizer` steps is trained: the model's parameters, or those of the adapter that `runner` and the rollouts use.
+  PolicyUpdater(Model&, Exec& exec, const KernelTable& kernels, MicroBatchRunner& runner, AdamW& optimizer)
+      : exec_(exec), kernels_(kernels), runner_(runner), optimizer_(optimizer) {
     forget();
   }
 
@@ -49,7 +50,6 @@ class PolicyUpdater {
                                                    int64_t micro_batch);
 
  private:
-  Model& model_;
   Exec& exec_;
   const KernelTable& kernels_;
   MicroBatchRunner& runner_;
@@ -57,7 +57,7 @@ class PolicyUpdater {
   Result<std::vector<float>> derive(const PolicyBatch& batch, const std::vector<size_t>& part, std::span<const float> logprobs,
                                     bool fresh, const PolicyUpdateOptions& options, const PolicyTotals& totals,
                                     PolicyUpdate* out, int64_t* counted) const;
-  void forget() { gradients_ = std::make_unique<GradientStore>(model_.parameters()); }
+  void forget() { gradients_ = std::make_unique<GradientStore>(optimizer_.parameters()); }
   std::unique_ptr<GradientStore> gradients_;
 };
 

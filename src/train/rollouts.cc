@@ -16,6 +16,7 @@ Request request_of(const RolloutPrompt& prompt, uint64_t seed, size_t place, int
   r.sample_index = static_cast<uint64_t>(sample);
   r.max_tokens = o.length - static_cast<int64_t>(prompt.tokens.size());
   r.stop_ids = o.stop_ids;
+  r.adapter = o.adapter;
   r.think = o.think;
   r.think_start = o.think ? prompt.start : ThinkPhase::None;
   r.think_limits = o.think_limits;

@@ -13,6 +13,7 @@ struct RolloutOptions {
   SamplingParams sampling;
   int64_t length = 0;  // tokens at most, the prompt's included
   std::vector<int32_t> stop_ids;
+  int32_t adapter = -1;  // an id of the model's; -1: the base
   // How thoughts are marked and bounded; null: they are not.
   std::shared_ptr<const ThinkRules> think;
   ThinkLimits think_limits;

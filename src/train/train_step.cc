@@ -25,8 +25,9 @@ struct MicroBatchRunner::Packed {
   std::vector<int32_t> targets;  // [R]
 };
 
-MicroBatchRunner::MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, const KvLayout& layout, bool recompute)
-    : model_(model), exec_(exec), kernels_(kernels), recompute_(recompute), cache_(layout) {}
+MicroBatchRunner::MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, const KvLayout& layout, bool recompute,
+                                   int32_t adapter)
+    : model_(model), exec_(exec), kernels_(kernels), recompute_(recompute), adapter_(adapter), cache_(layout) {}
 
 // The last token of a sequence predicts nothing, and a token without weight costs no row of the head.
 Status MicroBatchRunner::pack(const MicroBatch& sequences, Packed* out) {
@@ -47,6 +48,7 @@ Status MicroBatchRunner::pack(const MicroBatch& sequences, Packed* out) {
     out->pages.push_back(cache_.sequence());
     RAISON_RETURN_IF_ERROR(out->pages.back().reserve(static_cast<int64_t>(length)));
     b.seq_pages.push_back(out->pages.back().pages());
+    b.adapters.push_back(adapter_);
   }
   for (int32_t t : out->targets)
     if (t < 0 || t >= model_.info().vocab)

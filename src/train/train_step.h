@@ -16,7 +16,9 @@ int64_t token_count(const MicroBatch& batch);
 // Runs micro-batches on one arena and one ephemeral KV cache, which stay for the next.
 class MicroBatchRunner {
  public:
-  MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, const KvLayout& layout, bool recompute);
+  // `adapter`: an id of the model's that all sequences have; -1 the base.
+  MicroBatchRunner(Model& model, Exec& exec, const KernelTable& kernels, const KvLayout& layout, bool recompute,
+                   int32_t adapter = -1);
   // Returns sum(w * -logprob), in double, in packed order. With `gradients`: adds the gradient of that sum divided by
   // `divisor` (the weight of the whole step) as one micro-batch. Error: tokens the model does not have, out of memory.
   Result<double> run(const MicroBatch& batch, GradientStore* gradients, double divisor);
@@ -34,6 +36,7 @@ class MicroBatchRunner {
   Exec& exec_;
   const KernelTable& kernels_;
   bool recompute_;
+  int32_t adapter_;
   KvCache cache_;
   Arena arena_;
 };
