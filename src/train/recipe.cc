@@ -37,6 +37,7 @@ class RecipeReader {
     TomlSection top(root_, "", where_, &error_);
     read_top(top);
     section(top, "model", &RecipeReader::read_model);
+    section(top, "lora", &RecipeReader::read_lora);
     section(top, "data", &RecipeReader::read_data);
     section(top, "batch", &RecipeReader::read_batch);
     section(top, "optimizer", &RecipeReader::read_optimizer);
@@ -108,6 +109,7 @@ class RecipeReader {
     s.string("path", &r_.model.path);
     s.string("tokenizer", &r_.model.tokenizer);
     s.json("config", &r_.model.config);
+    read_weights_type(s, &r_.model.weights);
     if (const toml::table* t = s.table("init")) {
       TomlSection init(*t, s.name("init"), where_, &error_);
       init.number("std", &r_.model.init.std, 0, 10);
@@ -119,6 +121,8 @@ class RecipeReader {
       s.fail("config", "describes a new model, but model.path names one to start from");
     if (!r_.model.path.empty() && s.has("init")) s.fail("init", "is for a new model, but model.path names one to start from");
   }
+
+  void read_lora(TomlSection& s) { read_lora_section(s, &r_.lora); }
 
   void read_data(TomlSection& s) {
     DataRecipe& d = r_.data;
@@ -211,6 +215,10 @@ class RecipeReader {
     if (error_) return;
     if (r_.model.path.empty() && r_.model.config.is_null())
       top.fail("model", "needs path (a model to start from) or a table config (a new one)");
+    else if (r_.lora.on && r_.model.path.empty())
+      top.fail("lora", "needs model.path: the base that the adapter is for");
+    else if (r_.model.weights && !r_.lora.on)
+      top.fail("model", "weights is for a frozen base, beside a section lora; what is trained is f32");
     else if (r_.data.task.empty() && r_.data.train.empty())
       top.fail("data", "needs task or train (JSONL files)");
     else if (r_.model.path.empty() && r_.model.tokenizer.empty() && r_.data.task.empty() && r_.data.format != "tokens")
@@ -292,6 +300,7 @@ nlohmann::ordered_json recipe_json(const Recipe& r) {
   j["model.init.residual_scale"] = r.model.init.residual_scale;
   j["model.init.embedding_std"] = r.model.init.embedding_std;
   j["model.tokenizer"] = r.model.tokenizer;
+  add_lora_json(r.lora, r.model.weights, &j);
   j["data.task"] = r.data.task;
   j["data.train"] = r.data.train;
   j["data.valid"] = r.data.valid;
@@ -335,7 +344,7 @@ nlohmann::ordered_json recipe_json(const Recipe& r) {
 Status check_same_recipe(const nlohmann::ordered_json& before, const Recipe& now, const std::string& where) {
   // None of these moves a bit of the weights at a given step (a longer cosine does, and that is asked for).
   static const char* const kFree[] = {
-      "steps",      "out",         "recompute",      "model.path",         "model.tokenizer",
+      "steps",      "out",         "recompute",      "model.path",         "model.tokenizer",       "lora.adapter",
       "data.train", "data.valid",  "checkpoint.dir", "checkpoint.every",   "checkpoint.keep_last",
       "log.every",  "export.type", "log.samples",    "checkpoint.minutes", "rollout.together"};
   if (!before.is_object()) return error("{}: holds no recipe", where);

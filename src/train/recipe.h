@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "tensor/dtype.h"
+#include "train/lora_recipe.h"
 #include "train/policy_recipe.h"
 
 namespace raison {
@@ -25,7 +26,8 @@ struct ModelRecipe {
   std::string path;       // HF folder or GGUF file to start from; empty for a new model
   nlohmann::json config;  // of a new model, as HF's config.json; null if `path` is set
   InitRecipe init;
-  std::string tokenizer;  // HF folder or tokenizer.json; empty = that of `path`, or the task's own
+  std::string tokenizer;         // HF folder or tokenizer.json; empty = that of `path`, or the task's own
+  std::optional<DType> weights;  // of a base that is frozen: its matrices are rounded to this type; none: as they are stored
 };
 
 struct DataRecipe {
@@ -66,10 +68,11 @@ struct Recipe {
   TrainKind kind = TrainKind::Sft;
   uint64_t seed = 1;
   int64_t steps = 0;
-  std::string out;         // the run's folder: metrics.jsonl, checkpoints/, model/; default runs/<name of the file>
+  std::string out;         // the run's folder: metrics.jsonl, checkpoints/, model/ or adapter/; default runs/<name of the file>
   bool recompute = false;  // activations of a layer are recomputed in backward: less memory, same bits
   DType cache_type = DType::F32;
   ModelRecipe model;
+  LoraRecipe lora;
   DataRecipe data;
   BatchRecipe batch;
   OptimizerRecipe optimizer;

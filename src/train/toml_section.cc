@@ -155,6 +155,20 @@ void TomlSection::numbers(const char* key, std::vector<double>* out, size_t coun
   *out = std::move(values);
 }
 
+void TomlSection::integers(const char* key, std::vector<int64_t>* out, int64_t lo, int64_t hi) {
+  const toml::node* n = take(key);
+  if (!n) return;
+  if (!n->is_array()) return fail_at(n, key, "must be an array of integers");
+  std::vector<int64_t> values;
+  for (const auto& e : *n->as_array()) {
+    if (!e.is_integer()) return fail_at(&e, key, "must be an array of integers");
+    const int64_t v = e.as_integer()->get();
+    if (v < lo || v > hi) return fail_at(&e, key, fmt::format("holds {}, must be within {} .. {}", v, lo, hi));
+    values.push_back(v);
+  }
+  *out = std::move(values);
+}
+
 const toml::table* TomlSection::table(const char* key) {
   const toml::node* n = take(key);
   if (!n) return nullptr;

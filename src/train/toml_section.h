@@ -35,6 +35,7 @@ class TomlSection {
   void json(const char* key, nlohmann::json* out);          // a table, as JSON; dates and numbers that JSON has not are refused
   const toml::table* table(const char* key);                // null if absent or wrong
   std::vector<const toml::table*> tables(const char* key);  // [[key]], or one table
+  void integers(const char* key, std::vector<int64_t>* out, int64_t lo, int64_t hi);  // an array of any length
   // After the last read: an error if some key was never asked for.
   void finish();
   void fail(const char* key, const std::string& why) { fail_at(table_.get(key), key, why); }

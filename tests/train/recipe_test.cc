@@ -212,7 +212,10 @@ TEST(Recipe, TheExamplesExplainEveryKey) {
     add_explained(path, &explained);
     const auto r = read_recipe(path);
     ASSERT_TRUE(r.ok()) << r.message();
-    const auto all = recipe_json(*r);
+    Recipe with_lora = *r;
+    with_lora.lora.on = true;
+    with_lora.model.weights = DType::Q8_0;
+    const auto all = recipe_json(with_lora);
     for (const auto& item : all.items()) EXPECT_TRUE(explained.count(item.key())) << name << ": " << item.key();
   }
 }
