@@ -1,6 +1,8 @@
 // raison generate: prompts as JSON lines in, samples as JSON lines out.
 #include <chrono>
+#include <map>
 #include <memory>
+#include <set>
 #include <unordered_map>
 
 #include "base/file.h"
@@ -14,6 +16,8 @@
 #include "cli/sampling_options.h"
 #include "cli/thinking.h"
 #include "engine/reply_text.h"
+#include "train/data.h"
+#include "verify/verifier.h"
 
 namespace raison::cli {
 namespace {
@@ -27,6 +31,8 @@ struct GenerateOptions {
   int64_t samples = 1, context = 0, together = 256;
   std::optional<int64_t> cache_memory;
   bool raw = false, replace = false, text_only = false;
+  std::string verifier, verifier_options, sft;
+  int64_t sft_each = 1;
   int threads = 0;
   LoadOptions load;
 };
@@ -34,6 +40,8 @@ struct GenerateOptions {
 struct PromptLine {
   Json input;
   ModelPrompt prompt;
+  Json messages;      // null without a chat template
+  Question question;  // for a verifier
 };
 
 const char* finish_name(FinishReason f) {
@@ -77,6 +85,13 @@ Result<Json> messages_of(const Json& line, const std::string& system, const std:
   return messages;
 }
 
+std::string last_user_text(const Json& messages) {
+  for (size_t i = messages.size(); i-- > 0;)
+    if (messages[i]["role"] == "user" && messages[i].contains("content") && messages[i]["content"].is_string())
+      return messages[i]["content"].get<std::string>();
+  return "";
+}
+
 Result<std::vector<PromptLine>> read_prompts(const GenerateOptions& o, const TextSide& text, const Thinking& thinking) {
   TextInput input;
   input.file = o.prompts;
@@ -108,10 +123,49 @@ Result<std::vector<PromptLine>> read_prompts(const GenerateOptions& o, const Tex
     auto prompt = make_prompt(text, thinking, messages, last, plain, o.thinking);
     if (!prompt.ok()) return error("{}: {}", where, prompt.message());
     p.prompt = std::move(prompt).value();
+    p.question = {last.empty() ? last_user_text(messages) : last, nlohmann::json::parse(p.input.dump())};
+    p.messages = std::move(messages);
     out.push_back(std::move(p));
   }
   if (out.empty()) return error("{}: holds no prompts", o.prompts);
   return out;
+}
+
+// What rejection sampling keeps: of each prompt the first samples that are right and differ from one another, as records for `raison train sft`.
+// Returns how many there are.
+Result<int64_t> write_sft(const GenerateOptions& o, const std::vector<PromptLine>& prompts) {
+  std::map<int64_t, std::set<std::string>> kept;
+  std::string out;
+  int64_t count = 0;
+  RAISON_RETURN_IF_ERROR(read_json_lines(o.out, [&](const Json& j, int64_t) -> Status {
+    if (j.value("verdict", "") != "right") return {};
+    const auto index = j.at("index").get<int64_t>();
+    auto& texts = kept[index];
+    const std::string text = j.at("text").get<std::string>();
+    if (static_cast<int64_t>(texts.size()) >= o.sft_each || !texts.insert(text).second) return {};
+    const PromptLine& p = prompts.at(static_cast<size_t>(index));
+    const Json line = {{"prompt", p.messages.is_null() ? Json(p.question.prompt) : p.messages}, {"completion", text}};
+    out += line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    ++count;
+    return {};
+  }));
+  RAISON_RETURN_IF_ERROR(write_file_atomic(o.sft, out));
+  return count;
+}
+
+// Error: a verifier that does not exist, or that can't judge some prompt.
+Result<std::unique_ptr<Verifier>> verifier_for(const GenerateOptions& o, const std::vector<PromptLine>& prompts) {
+  if (o.verifier.empty()) {
+    if (!o.sft.empty()) return error("--sft keeps what is right, so it needs --verifier");
+    return std::unique_ptr<Verifier>();
+  }
+  const auto settings = nlohmann::json::parse(o.verifier_options.empty() ? "{}" : o.verifier_options, nullptr, false);
+  if (!settings.is_object()) return error("--verifier-options {}: no JSON object", quote_text(o.verifier_options));
+  RAISON_ASSIGN(auto verifier, make_verifier(o.verifier, settings));
+  for (size_t i = 0; i < prompts.size(); ++i)
+    if (const Status ok = verifier->check(prompts[i].question); !ok.ok())
+      return error("{}: prompt {}: {}: {}", o.prompts, i + 1, o.verifier, ok.message());
+  return verifier;
 }
 
 double plain_float(float v) { return std::stod(fmt::format("{}", v)); }  // the shortest digits that name it
@@ -119,8 +173,14 @@ double plain_float(float v) { return std::stod(fmt::format("{}", v)); }  // the 
 class GenerateRun {
  public:
   GenerateRun(const GenerateOptions& o, LoadedModel& m, const Thinking& thinking, std::vector<PromptLine> prompts, Request base,
-              SampleFile& file)
-      : o_(o), m_(m), thinking_(thinking), prompts_(std::move(prompts)), base_(std::move(base)), file_(file) {}
+              Verifier* verifier, SampleFile& file)
+      : o_(o),
+        m_(m),
+        thinking_(thinking),
+        prompts_(std::move(prompts)),
+        base_(std::move(base)),
+        verifier_(verifier),
+        file_(file) {}
 
   // false: interrupted.
   Result<bool> run(Engine& engine) {
@@ -184,7 +244,8 @@ class GenerateRun {
     const Open done = std::move(at->second);
     open_.erase(at);
     if (!fault_.ok() || e.finish == FinishReason::Cancelled) return;
-    if (const Status ok = file_.add(done.key, record(done, stopped_at)); !ok.ok()) fault_ = ok;
+    const auto line = record(done, stopped_at);
+    fault_ = line.ok() ? file_.add(done.key, *line) : Status(line.error());
   }
 
   // The stop string that the reply's latest tokens have completed: of several the one that ends first, then the longest. They are looked
@@ -206,7 +267,27 @@ class GenerateRun {
     return first;
   }
 
-  Json record(const Open& done, const std::string& stopped_at) const {
+  // "verdict", "score", "extracted", "reason" of a finished sample.
+  Status judge(const Open& done, const ReplyText& text, Json* j) const {
+    const PromptLine& p = prompts_[static_cast<size_t>(done.key.first)];
+    Reply reply;
+    reply.text = text.text;
+    reply.thought = text.thought;
+    reply.answer = text.answer;
+    reply.ended = (*j)["finish_reason"] == "stop";
+    reply.thought_ended = done.reply.kinds.empty() || done.reply.kinds.back() != TokenKind::Thought;
+    reply.tokens = static_cast<int64_t>(done.reply.tokens.size());
+    const Submission one{&p.question, &reply};
+    RAISON_ASSIGN(const std::vector<Verdict> verdicts, verifier_->judge(std::span(&one, 1)));
+    const Verdict& v = verdicts.at(0);
+    (*j)["verdict"] = verdict_name(v.kind);
+    (*j)["score"] = v.score;
+    (*j)["extracted"] = v.answer;
+    if (!v.reason.empty()) (*j)["reason"] = v.reason;
+    return {};
+  }
+
+  Result<Json> record(const Open& done, const std::string& stopped_at) const {
     const Generation& g = done.reply;
     ReplyText text = reply_text(*m_.text.tokenizer, thinking_.format ? &*thinking_.format : nullptr, g);
     if (!stopped_at.empty())
@@ -223,6 +304,7 @@ class GenerateRun {
       j["thinking_tokens"] = text.thought_tokens;
       j["think_end"] = think_end_name(g.think_end);
     }
+    if (verifier_) RAISON_RETURN_IF_ERROR(judge(done, text, &j));
     if (o_.text_only) return j;
     j["tokens"] = g.tokens;
     Json logprobs = Json::array(), forced = Json::array();
@@ -253,6 +335,7 @@ class GenerateRun {
   const Thinking& thinking_;
   std::vector<PromptLine> prompts_;
   Request base_;
+  Verifier* verifier_;  // null: none
   SampleFile& file_;
   std::unordered_map<uint64_t, Open> open_;
   Status fault_;
@@ -278,7 +361,8 @@ Json settings_of(const GenerateOptions& o, const LoadedModel& m, const ResolvedS
           {"thinking", {limits.budget, limits.minimum, limits.marks, limits.satisfied_by, limits.loop_guard}},
           {"cache_type", cache_type_name(cache)},
           {"context", o.context},
-          {"text_only", o.text_only}};
+          {"text_only", o.text_only},
+          {"verifier", o.verifier + o.verifier_options}};
 }
 
 Result<int> run_generate(GenerateOptions o) {
@@ -298,6 +382,7 @@ Result<int> run_generate(GenerateOptions o) {
   base.think = thinking.rules;
   RAISON_ASSIGN(base.think_limits, think_limits(m->text, thinking, o.thinking));
   RAISON_ASSIGN(auto prompts, read_prompts(o, m->text, thinking));
+  RAISON_ASSIGN(const auto verifier, verifier_for(o, prompts));
   RAISON_ASSIGN(const DType cache, cache_type_for(*m->model, o.cache_type));
   const Json settings = settings_of(o, *m, sampling, base.think_limits, prompts, cache);
   RAISON_ASSIGN(const auto file, SampleFile::open(o.out, settings, o.replace));
@@ -309,7 +394,7 @@ Result<int> run_generate(GenerateOptions o) {
   Engine engine(*m->model, *m->pool, *m->kernels, engine_options);
   const auto count = static_cast<int64_t>(prompts.size());
   const int64_t kept = file->count();
-  GenerateRun run(o, *m, thinking, std::move(prompts), std::move(base), *file);
+  GenerateRun run(o, *m, thinking, prompts, std::move(base), verifier.get(), *file);
   for (int64_t p = 0; p < count; ++p)  // a prompt that can't be is found now, not after hours
     if (const Status ok = engine.check(run.request_of(p, 0)); !ok.ok())
       return error("{}: prompt {}: {}", o.prompts, p + 1, ok.message());
@@ -326,6 +411,10 @@ Result<int> run_generate(GenerateOptions o) {
                    counted(count * o.samples, "sample"), counted(count, "prompt"), counted(run.tokens(), "token"),
                    run.seconds(), static_cast<double>(run.tokens()) / std::max(run.seconds(), 1e-9),
                    grouped(stats.prompt_tokens), grouped(stats.cached_tokens)));
+  if (!o.sft.empty()) {
+    RAISON_ASSIGN(const int64_t kept, write_sft(o, prompts));
+    note(fmt::format("{}: {} that are right, for raison train sft", o.sft, counted(kept, "sample")));
+  }
   return 0;
 }
 
@@ -345,6 +434,18 @@ void add_generate(CLI::App& app, Action& action) {
       ->type_name("N");
   command->add_flag("--force", options->replace, "Begin anew, whatever is there");
   command->add_flag("--text-only", options->text_only, "Leave out token ids and logprobs");
+  command
+      ->add_option("--verifier", options->verifier,
+                   "Judge every sample: math, choice, code, ... (docs/verifiers.md); the prompts' lines hold what it needs")
+      ->type_name("NAME");
+  command->add_option("--verifier-options", options->verifier_options, "Its options, as JSON")->type_name("JSON");
+  command
+      ->add_option("--sft", options->sft,
+                   "Rejection sampling: write right samples here too, as {prompt, completion} for raison train sft")
+      ->type_name("FILE");
+  command->add_option("--sft-each", options->sft_each, "So many of each prompt at most (default: 1)")
+      ->check(CLI::Range(int64_t{1}, int64_t{65536}))
+      ->type_name("N");
   command->add_option("--system", options->system, "System message of every prompt")->type_name("TEXT");
   command->add_flag("--raw", options->raw, "No chat template: continue the texts as they stand");
   command->add_option("--together", options->together, "Sequences computed together at most (default: 256)")
@@ -364,7 +465,8 @@ void add_generate(CLI::App& app, Action& action) {
       "whole, its\n"
       "lines in order: index, sample, input (the prompt's line), text, thinking, answer, finish_reason, tokens, logprobs, ...\n"
       "The same seed (default here: 1) gives the same samples on any machine, however many are computed together.\n\n"
-      "Example:\n  raison generate model/ prompts.jsonl -n 8 -o samples.jsonl --max-tokens 2000");
+      "Example:\n  raison generate model/ prompts.jsonl -n 8 -o samples.jsonl --max-tokens 2000\n"
+      "  raison generate model/ questions.jsonl -n 16 -o samples.jsonl --verifier math --sft sft.jsonl");
   command->callback([options, &action] { action = [options] { return run_generate(*options); }; });
 }
 

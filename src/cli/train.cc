@@ -135,8 +135,8 @@ Result<int> run_train(const TrainOptions& options) {
                     session.steps_done(), recipe.steps));
     return 130;
   }
-  put(fmt::format("done: {} steps; model in {}, metrics in {}\n", session.steps_done(), session.model_folder(),
-                  session.metrics_path()));
+  put(fmt::format("done: {} steps; {} in {}, metrics in {}\n", session.steps_done(), recipe.lora.on ? "adapter" : "model",
+                  session.model_folder(), session.metrics_path()));
   return 0;
 }
 
@@ -162,7 +162,8 @@ void add_train(CLI::App& app, Action& action) {
   add_threads_option(command, &options->threads);
   command->footer(
       "Ctrl+C, SIGTERM and SIGHUP save a checkpoint and stop; a second Ctrl+C stops at once. The result has the same bits\n"
-      "for any number of threads. The run's folder gets metrics.jsonl, checkpoints/ and, at the end, model/.\n\n"
+      "for any number of threads. The run's folder gets metrics.jsonl, checkpoints/ and, at the end, model/, or\n"
+      "adapter/ (PEFT's format) by a recipe with a section lora.\n\n"
       "Examples:\n  raison train pretrain recipes/countdown-base.toml\n  raison train sft recipe.toml --out runs/a --resume\n"
       "  raison train sft recipe.toml --set steps=100 --set optimizer.lr=5e-4\n"
       "  raison train grpo recipes/countdown-zero.toml\n  raison train --plot runs/countdown-zero");

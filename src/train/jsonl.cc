@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/json_depth.h"
+#include "tokenizer/think_format.h"
 #include "tokenizer/utf8.h"
 #include "train/data.h"
 
@@ -192,6 +193,7 @@ class RecordReader {
 
   Status read_prompt_completion(const Json& record, TrainSequence* s) const {
     RAISON_RETURN_IF_ERROR(require_tokenizer());
+    if (record.at("prompt").is_array()) return read_turn(record, s);
     RAISON_ASSIGN(const std::string prompt, text_of(record, "prompt"));
     RAISON_ASSIGN(const std::string completion, text_of(record, "completion"));
     RAISON_ASSIGN(const auto head, encode(prompt, true));
@@ -201,6 +203,43 @@ class RecordReader {
     s->weights.assign(s->tokens.size(), 1.0f);
     std::fill(s->weights.begin(), s->weights.begin() + static_cast<std::ptrdiff_t>(begin), 0.0f);
     return {};
+  }
+
+  // `prompt` as messages: the chat template's text up to where the model goes on, then `completion` as it would have written it, its thought in
+  // the marks of this model. Prompt and reply are tokenised apart, as when the model answers.
+  Status read_turn(const Json& record, TrainSequence* s) const {
+    if (!codec_.chat_template) return error("a `prompt` of messages needs a chat template, and this model has none");
+    RAISON_ASSIGN(std::string completion, text_of(record, "completion"));
+    RAISON_ASSIGN(const auto format, think_format(codec_.chat_template.get(), *codec_.tokenizer));
+    Json variables = {{"messages", record.at("prompt")}};
+    const auto piece = [&](std::optional<TokenId> id) { return id ? codec_.tokenizer->piece(*id) : std::string(); };
+    variables["bos_token"] = piece(codec_.tokenizer->bos());
+    variables["eos_token"] = piece(codec_.tokenizer->eos());
+    if (record.contains("tools")) variables["tools"] = record.at("tools");
+    RAISON_ASSIGN(const ThinkPrompt prompt,
+                  think_prompt(*codec_.chat_template, format ? &*format : nullptr, std::move(variables), {}));
+    if (format) completion = with_marks(*format, prompt.start, completion);
+    RAISON_ASSIGN(s->tokens, encode(prompt.text, false));
+    const size_t begin = recipe_.loss == "all" ? 0 : s->tokens.size();
+    RAISON_ASSIGN(const auto reply, encode(completion, false));
+    s->tokens.insert(s->tokens.end(), reply.begin(), reply.end());
+    append_eos(&s->tokens);
+    s->weights.assign(s->tokens.size(), 1.0f);
+    std::fill(s->weights.begin(), s->weights.begin() + static_cast<std::ptrdiff_t>(begin), 0.0f);
+    return {};
+  }
+
+  // A thought's open mark stands once: in the prompt, or at the beginning of the reply.
+  static std::string with_marks(const ThinkFormat& f, ThinkStart start, const std::string& completion) {
+    const size_t first = completion.find_first_not_of(" \t\r\n");
+    const bool opens = first != std::string::npos && completion.compare(first, f.open_mark.size(), f.open_mark) == 0;
+    if (start == ThinkStart::Thinking && opens) {
+      const size_t rest = completion.find_first_not_of(" \t\r\n", first + f.open_mark.size());
+      return rest == std::string::npos ? "" : completion.substr(rest);
+    }
+    if (start == ThinkStart::Undecided && !opens && completion.find(f.close_mark) != std::string::npos)
+      return f.open_text + completion;
+    return completion;
   }
 
   Status read_text(const Json& record, TrainSequence* s) const {

@@ -103,12 +103,42 @@ nlohmann::ordered_json new_generation_config(const nlohmann::json& config) {
   return j.empty() ? nlohmann::ordered_json() : j;
 }
 
+// A new adapter on the frozen base, or one that is trained further.
+Status add_lora(const Recipe& recipe, TrainSetup* setup) {
+  for (const auto& p : setup->model->parameters().all()) p->trainable = false;
+  if (!recipe.lora.adapter.empty()) {
+    RAISON_ASSIGN(setup->lora, read_lora(recipe.lora.adapter, *setup->model, true));
+  } else {
+    auto made = create_lora(*setup->model, recipe.lora.config, recipe.seed);
+    if (!made.ok()) return error("{}: {}", recipe.file, made.message());
+    setup->lora = std::move(made).value();
+  }
+  setup->lora->config.base_model = recipe.model.path;
+  setup->adapter = setup->model->add_adapter(setup->lora->adapter);
+  return {};
+}
+
+// Tells one frozen base from another by the beginning of each of its parameters; experts are only packed when they are needed.
+std::string weights_mark(const Model& model) {
+  constexpr int64_t kBytes = 4096;
+  uint64_t h = 0;
+  for (const auto& p : model.parameters().all()) {
+    if (p->source) continue;
+    const void* data = p->is_matrix() ? static_cast<const void*>(p->matrix.view().data) : p->vector.data();
+    const int64_t bytes = p->is_matrix() ? p->matrix.bytes() : static_cast<int64_t>(p->vector.size() * sizeof(float));
+    h = hash_bytes(data, static_cast<size_t>(std::min(bytes, kBytes)), h);
+  }
+  return fmt::format("{:016x}", h);
+}
+
 Result<TrainSetup> load_existing(const Recipe& recipe) {
   TrainSetup setup;
   RAISON_ASSIGN(const ModelFiles files, ModelFiles::open(recipe.model.path));
   LoadOptions options;
-  options.trainable = true;
+  options.trainable = !recipe.lora.on;
+  options.repack = recipe.model.weights;
   RAISON_ASSIGN(setup.model, load_model(files, options));
+  if (recipe.lora.on) RAISON_RETURN_IF_ERROR(add_lora(recipe, &setup));
   RAISON_ASSIGN(setup.text, read_model_text(files));
   for (const int64_t id : files.generation.eos_ids) setup.stop_ids.push_back(static_cast<int32_t>(id));
   return setup;
@@ -131,7 +161,8 @@ Result<TrainSetup> set_up_model(const Recipe& recipe) {
   RAISON_ASSIGN(TrainSetup setup, recipe.model.path.empty() ? make_new(recipe) : load_existing(recipe));
   std::string where = recipe.model.path;
   // Before the first step: what is taught must be able to leave as a folder.
-  if (const Status sayable = setup.model->expressible_in_hf(); !sayable.ok()) return error("{}: {}", where, sayable.message());
+  if (const Status sayable = setup.model->expressible_in_hf(); !setup.lora && !sayable.ok())
+    return error("{}: {}", where, sayable.message());
   if (!recipe.model.tokenizer.empty()) {
     where = recipe.model.tokenizer;
     RAISON_ASSIGN(ModelText text, read_tokenizer_files(where));
@@ -160,6 +191,7 @@ nlohmann::ordered_json model_identity(const TrainSetup& setup) {
   j["tokenizer_config.json"] = hash(setup.text.tokenizer_config_json);
   j["chat_template.jinja"] = hash(setup.text.chat_template_jinja);
   j["generation_config.json"] = hash(setup.text.generation_config.dump());
+  if (setup.lora) j["weights"] = weights_mark(*setup.model);
   return j;
 }
 
@@ -183,7 +215,7 @@ Status check_same_model(const nlohmann::ordered_json& before, const TrainSetup& 
   for (const auto& item : after.items())
     if (item.key() != "config" && member(before, item.key()) != item.value())
       return error("{}: {} of {} is not the one that this run was begun with; {}", where, item.key(),
-                   recipe.model.tokenizer.empty() ? name : recipe.model.tokenizer, kWhatToDo);
+                   recipe.model.tokenizer.empty() || item.key() == "weights" ? name : recipe.model.tokenizer, kWhatToDo);
   return {};
 }
 

@@ -182,6 +182,7 @@ RolloutOptions PolicyMethod::rollout_options() const {
   o.sampling.frequency_penalty = static_cast<float>(r.frequency_penalty);
   o.length = max_length_;
   o.stop_ids = stop_ids_;
+  o.adapter = p_.setup.adapter;
   o.think = thinking_.rules;
   o.think_limits.budget = r.budget;
   o.think_limits.minimum = r.minimum;

@@ -344,9 +344,9 @@ nlohmann::ordered_json recipe_json(const Recipe& r) {
 Status check_same_recipe(const nlohmann::ordered_json& before, const Recipe& now, const std::string& where) {
   // None of these moves a bit of the weights at a given step (a longer cosine does, and that is asked for).
   static const char* const kFree[] = {
-      "steps",      "out",         "recompute",      "model.path",         "model.tokenizer",       "lora.adapter",
-      "data.train", "data.valid",  "checkpoint.dir", "checkpoint.every",   "checkpoint.keep_last",
-      "log.every",  "export.type", "log.samples",    "checkpoint.minutes", "rollout.together"};
+      "steps",       "out",         "recompute",          "model.path",       "model.tokenizer",      "lora.adapter",
+      "data.train",  "data.valid",  "checkpoint.dir",     "checkpoint.every", "checkpoint.keep_last", "log.every",
+      "export.type", "log.samples", "checkpoint.minutes", "rollout.together"};
   if (!before.is_object()) return error("{}: holds no recipe", where);
   const nlohmann::ordered_json after = recipe_json(now);
   for (const auto& [key, value] : after.items()) {

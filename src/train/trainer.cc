@@ -85,7 +85,7 @@ struct TrainSession::Impl {
 Status TrainSession::Impl::check_paths() const {
   for (const std::string* path : {&recipe.out, &recipe.checkpoint_dir})
     if (!is_valid_utf8(*path)) return error("{}: the folder's name is not valid UTF-8", *path);
-  return check_export_folder(recipe.out + "/model");
+  return recipe.lora.on ? check_lora_folder(recipe.out + "/adapter") : check_export_folder(recipe.out + "/model");
 }
 
 Status TrainSession::Impl::make_folders() {
@@ -158,7 +158,7 @@ Status TrainSession::Impl::prepare(Resume resume) {
   RAISON_RETURN_IF_ERROR(plan());
   optimizer = std::make_unique<AdamW>(setup.trained(), adamw_options(recipe.optimizer));
   RAISON_ASSIGN(const KvLayout layout, setup.model->kv_layout(recipe.cache_type, 64));
-  runner = std::make_unique<MicroBatchRunner>(*setup.model, exec, kernels, layout, recipe.recompute);
+  runner = std::make_unique<MicroBatchRunner>(*setup.model, exec, kernels, layout, recipe.recompute, setup.adapter);
   RAISON_RETURN_IF_ERROR(make_method());
   RAISON_RETURN_IF_ERROR(make_folders());
   TrainState state;
@@ -340,6 +340,7 @@ Result<double> TrainSession::validation_loss() {
 
 Status TrainSession::export_to(const std::string& folder) const {
   try {
+    if (impl_->setup.lora) return write_lora(*impl_->setup.lora, impl_->recipe.export_type, folder);
     return export_model(*impl_->setup.model, impl_->setup.text, impl_->recipe.export_type, folder);
   } catch (const std::exception& e) { return error("{}: cannot export: {}", folder, e.what()); }
 }
@@ -348,7 +349,7 @@ int64_t TrainSession::steps_done() const { return impl_->step; }
 bool TrainSession::finished() const { return impl_->step >= impl_->recipe.steps; }
 Model& TrainSession::model() { return *impl_->setup.model; }
 const Recipe& TrainSession::recipe() const { return impl_->recipe; }
-std::string TrainSession::model_folder() const { return impl_->recipe.out + "/model"; }
+std::string TrainSession::model_folder() const { return impl_->recipe.out + (impl_->recipe.lora.on ? "/adapter" : "/model"); }
 std::string TrainSession::metrics_path() const { return impl_->recipe.out + "/metrics.jsonl"; }
 const std::string& TrainSession::memory_plan() const { return impl_->memory_line; }
 

@@ -39,7 +39,7 @@ class TrainSession {
   // Error: loss or gradient not finite, out of memory, ...; the checkpoints are untouched (and the weights as before, but in a step of several updates).
   Result<StepMetrics> step();
   // Steps until `steps` or until should_stop() says so, after a step or in the middle of its rollouts (what is drawn of it is saved);
-  // checkpoints by the recipe, at the end and when stopped. At the end the model is exported to model_folder().
+  // checkpoints by the recipe, at the end and when stopped. At the end the model, or the adapter, is exported to model_folder().
   Result<RunEnd> run(const std::function<bool()>& should_stop = {});
   Status checkpoint();               // now, durable on return; prunes older ones
   Result<double> validation_loss();  // pretrain, sft, dpo; 0 if the recipe names no validation data
@@ -49,7 +49,7 @@ class TrainSession {
   bool finished() const;
   Model& model();
   const Recipe& recipe() const;
-  std::string model_folder() const;  // <out>/model
+  std::string model_folder() const;  // <out>/model, or <out>/adapter if that is what is trained
   std::string metrics_path() const;  // <out>/metrics.jsonl
   // What memory the run will need, one line; known once it is created.
   const std::string& memory_plan() const;

@@ -157,6 +157,32 @@ TEST(PolicySession, StoppedWithReferenceAndSeveralUpdatesToo) {
 }
 TEST(PolicySession, StoppedWithDynamicSamplingToo) { expect_stops_change_nothing("loss = \"dapo\"\nmost_draws = 3", 2); }
 
+// What is trained, checkpointed and referred to is the adapter alone.
+TEST(PolicySession, StoppedWithAnAdapterOnAQuantisedBaseToo) {
+  TempDir dir;
+  const auto text = [&](const std::string& out) {
+    auto t = policy_text(dir / out, 3, "beta = 0.02\nreference_every = 2", "[lora]\nr = 4\n");
+    t.replace(t.find("[data]"), 6, "weights = \"q8_0\"\n[data]");
+    return t;
+  };
+  ThreadPool pool(2);
+  const auto adapter_of = [&](const std::string& out) { return testing::file_bytes(dir / (out + "/adapter/adapter_model.safetensors")); };
+  const Outcome whole = uninterrupted(text("whole"));
+  ASSERT_EQ(whole.metrics.size(), 3u);
+  EXPECT_GT(whole.metrics[1]["kl"], 0);
+  for (int stops = 0; stops < 100; ++stops) {
+    auto s = open_session(policy_recipe_of(text("parts")), pool);
+    ASSERT_TRUE(s);
+    int polls = 0;
+    const auto end = s->run([&] { return ++polls > (stops % 2 ? 150 : 60); });
+    ASSERT_TRUE(end.ok()) << end.message();
+    if (*end == RunEnd::Finished) break;
+  }
+  EXPECT_EQ(adapter_of("whole"), adapter_of("parts"));
+  EXPECT_EQ(whole.metrics, timeless_lines(dir / "parts"));
+  EXPECT_EQ(whole.samples, sample_rows(dir / "parts"));
+}
+
 TEST(PolicySession, RolloutsOfAStoppedStepAreNotDrawnAgain) {
   TempDir dir;
   const Recipe recipe = policy_recipe_of(policy_text(dir / "run", 2));

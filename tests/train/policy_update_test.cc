@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "testing/models.h"
+#include "testing/policies.h"
 #include "train/countdown_task.h"
 
 namespace raison::testing {
@@ -54,13 +55,6 @@ struct Miniature {
       out.push_back({task.problem(rng, false), ThinkPhase::None});
     }
     return out;
-  }
-  static PolicyBatch batch_of(const std::vector<Rollout>& rollouts, const Advantages& gains) {
-    PolicyBatch b;
-    for (const Rollout& r : rollouts) b.rollouts.push_back(&r);
-    b.advantages = gains.values;
-    b.silent = gains.silent;
-    return b;
   }
   // One step; the mean reward of its rollouts.
   double step(uint64_t k, int64_t n, double lr, PolicyUpdate* update) {
@@ -116,11 +110,11 @@ TEST(PolicyUpdate, AStaleRolloutIsNoticed) {
   float& logprob = rollouts[3].reply.logprobs[0];
   logprob = std::nextafter(logprob, -100.0f);
   const uint64_t version = m.model->parameters().version;
-  const auto stale = m.updater->update(m.batch_of(rollouts, gains), true, {}, 1e-4);
+  const auto stale = m.updater->update(batch_of(rollouts, gains), true, {}, 1e-4);
   ASSERT_FALSE(stale.ok());
   EXPECT_NE(stale.message().find("rollout 3, written token 0"), std::string::npos) << stale.message();
   EXPECT_EQ(m.model->parameters().version, version);
-  const auto off_policy = m.updater->update(m.batch_of(rollouts, gains), false, {}, 1e-4);
+  const auto off_policy = m.updater->update(batch_of(rollouts, gains), false, {}, 1e-4);
   ASSERT_TRUE(off_policy.ok()) << "off policy it is a ratio like others: " << off_policy.message();
   EXPECT_EQ(off_policy->samples, static_cast<int64_t>(rollouts.size())) << "an advantage of 0 still counts in the mean";
 }
@@ -136,7 +130,7 @@ TEST(PolicyUpdate, SilentGroupsCountOnlyIfAsked) {
   gains.values.assign(rollouts.size(), 0.0);
   gains.silent.assign(rollouts.size(), 1);
   const uint64_t version = m.model->parameters().version;
-  const auto silent = m.updater->update(m.batch_of(rollouts, gains), true, {}, 1e-4);
+  const auto silent = m.updater->update(batch_of(rollouts, gains), true, {}, 1e-4);
   ASSERT_TRUE(silent.ok());
   EXPECT_EQ(silent->silent, static_cast<int64_t>(rollouts.size()));
   EXPECT_EQ(silent->grad_norm, 0);
@@ -146,10 +140,10 @@ TEST(PolicyUpdate, SilentGroupsCountOnlyIfAsked) {
   std::fill_n(gains.values.begin(), 4, 1.0);
   PolicyUpdateOptions counted;
   counted.count_silent = true;
-  const auto part = m.updater->update(m.batch_of(rollouts, gains), true, counted, 1e-30);
+  const auto part = m.updater->update(batch_of(rollouts, gains), true, counted, 1e-30);
   ASSERT_TRUE(part.ok()) << part.message();
   EXPECT_EQ(part->samples, 16);
-  const auto alone = m.updater->update(m.batch_of(rollouts, gains), true, {}, 1e-30);
+  const auto alone = m.updater->update(batch_of(rollouts, gains), true, {}, 1e-30);
   ASSERT_TRUE(alone.ok()) << alone.message();
   EXPECT_EQ(alone->samples, 8);
   EXPECT_NEAR(part->grad_norm, alone->grad_norm / 2, alone->grad_norm * 1e-5);
