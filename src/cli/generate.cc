@@ -270,7 +270,7 @@ class GenerateRun {
   // "verdict", "score", "extracted", "reason" of a finished sample.
   Status judge(const Open& done, const ReplyText& text, Json* j) const {
     const PromptLine& p = prompts_[static_cast<size_t>(done.key.first)];
-    Reply reply;
+    raison::Reply reply;
     reply.text = text.text;
     reply.thought = text.thought;
     reply.answer = text.answer;
@@ -412,8 +412,8 @@ Result<int> run_generate(GenerateOptions o) {
                    run.seconds(), static_cast<double>(run.tokens()) / std::max(run.seconds(), 1e-9),
                    grouped(stats.prompt_tokens), grouped(stats.cached_tokens)));
   if (!o.sft.empty()) {
-    RAISON_ASSIGN(const int64_t kept, write_sft(o, prompts));
-    note(fmt::format("{}: {} that are right, for raison train sft", o.sft, counted(kept, "sample")));
+    RAISON_ASSIGN(const int64_t right, write_sft(o, prompts));
+    note(fmt::format("{}: {} that are right, for raison train sft", o.sft, counted(right, "sample")));
   }
   return 0;
 }

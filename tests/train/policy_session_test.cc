@@ -166,7 +166,9 @@ TEST(PolicySession, StoppedWithAnAdapterOnAQuantisedBaseToo) {
     return t;
   };
   ThreadPool pool(2);
-  const auto adapter_of = [&](const std::string& out) { return testing::file_bytes(dir / (out + "/adapter/adapter_model.safetensors")); };
+  const auto adapter_of = [&](const std::string& out) {
+    return testing::file_bytes(dir / (out + "/adapter/adapter_model.safetensors"));
+  };
   const Outcome whole = uninterrupted(text("whole"));
   ASSERT_EQ(whole.metrics.size(), 3u);
   EXPECT_GT(whole.metrics[1]["kl"], 0);
