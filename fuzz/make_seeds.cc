@@ -169,11 +169,40 @@ Status write_gguf_config(const std::string& path) {
   return write_gguf(path, m, {});
 }
 
+// A gold and a reply, a zero byte between them.
+std::vector<std::string> maths() {
+  std::vector<std::string> out;
+  for (const auto& [gold, reply] : std::vector<std::pair<const char*, const char*>>{
+           {"42", "<think>43?</think> The answer is $42$."},
+           {"\\frac{3}{4}", "So \\boxed{0.75}."},
+           {"\\sqrt{3+2\\sqrt2}", "$1+\\sqrt{2}$"},
+           {"x^2-1", "\\boxed{(x-1)(x+1)}"},
+           {"(-\\infty,2)\\cup[3,\\infty)", "$x<2$ or $x \\ge 3$"},
+           {"\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "$\\begin{bmatrix}1&2\\\\3&4\\end{bmatrix}$"},
+           {"2 \\pm \\sqrt{5}", "\\boxed{2+\\sqrt5} and \\boxed{2-\\sqrt5}"},
+           {"y = 2x+1", "\\boxed{2x - y + 1 = 0}"},
+           {"\\sin 2x", "$2\\sin x\\cos x$"},
+           {"e^{i\\pi}", "$-1$"},
+           {"10^{10^{10}}", "\\boxed{10^{10^{10}}+1}"},
+           {"52_8", "$52_{\\text{8}}$"},
+           {"\\$1,234.50", "It costs $1,234.50 in all."},
+           {"25\\%", "\\boxed{\\frac14}"},
+           {"12\\text{ cm}^2", "12 square centimeters"},
+           {"\\{1,2,3\\}", "$1$, $2$ and $3$"},
+           {"|x-1|", "\\boxed{\\left|1-x\\right|}"},
+           {"\\binom{5}{2}", "<answer>10</answer>"},
+           {"#### 72", "#### 72"},
+           {"\\text{Tuesday}", "Answer: (B) Tuesday"}})
+    out.push_back(std::string(gold) + '\0' + reply);
+  return out;
+}
+
 Status write_all(const std::string& folder) {
   RAISON_RETURN_IF_ERROR(write_weights(folder));
   RAISON_RETURN_IF_ERROR(write_texts(folder + "/fuzz_template", templates()));
   RAISON_RETURN_IF_ERROR(write_texts(folder + "/fuzz_tokenizer", tokenizers()));
   RAISON_RETURN_IF_ERROR(write_texts(folder + "/fuzz_config", configs()));
+  RAISON_RETURN_IF_ERROR(write_texts(folder + "/fuzz_math", maths()));
   return write_gguf_config(folder + "/fuzz_config/gguf");
 }
 }  // namespace
@@ -184,7 +213,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   const std::string folder = argv[1];
-  for (const char* name : {"fuzz_gguf", "fuzz_safetensors", "fuzz_template", "fuzz_tokenizer", "fuzz_config"}) {
+  for (const char* name : {"fuzz_gguf", "fuzz_safetensors", "fuzz_template", "fuzz_tokenizer", "fuzz_config", "fuzz_math"}) {
     std::error_code failed;
     std::filesystem::create_directories(folder + "/" + name, failed);
   }

@@ -199,6 +199,21 @@ std::vector<std::string> boxes_or_statement(std::string_view text, const std::st
   return last_group(text, boxes, boxes.size() - 1);
 }
 
+std::vector<std::string> gold_parts(std::string_view gold) {
+  std::string_view text = trim(gold);
+  if (const size_t at = text.rfind("####"); at != std::string_view::npos) return {std::string(trim(text.substr(at + 4)))};
+  const auto boxes = boxed_spans(text);
+  if (!boxes.empty()) return last_group(text, boxes, boxes.size() - 1);
+  if (text.empty()) return {};
+  const std::vector<MathSpan> spans = math_spans(text);
+  if (spans.size() == 1 && spans[0].begin == 0 && spans[0].end == text.size()) return {std::string(trim(spans[0].content))};
+  if (is_prose(text) && text.size() > 40) {
+    auto found = find_math_answer(text);
+    if (!found.empty()) return found;
+  }
+  return {std::string(text)};
+}
+
 }  // namespace
 
 std::vector<std::string> find_math_answer(std::string_view reply) {
@@ -231,18 +246,9 @@ std::vector<std::string> find_math_answer(std::string_view reply) {
 }
 
 std::vector<std::string> find_math_gold(std::string_view gold) {
-  std::string_view text = trim(gold);
-  if (const size_t at = text.rfind("####"); at != std::string_view::npos) return {std::string(trim(text.substr(at + 4)))};
-  const auto boxes = boxed_spans(text);
-  if (!boxes.empty()) return last_group(text, boxes, boxes.size() - 1);
-  if (text.empty()) return {};
-  const std::vector<MathSpan> spans = math_spans(text);
-  if (spans.size() == 1 && spans[0].begin == 0 && spans[0].end == text.size()) return {std::string(trim(spans[0].content))};
-  if (is_prose(text) && text.size() > 40) {
-    auto found = find_math_answer(text);
-    if (!found.empty()) return found;
-  }
-  return {std::string(text)};
+  auto parts = gold_parts(gold);
+  std::erase_if(parts, [](const std::string& part) { return part.empty(); });
+  return parts;
 }
 
 bool is_words(std::string_view text) {

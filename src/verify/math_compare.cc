@@ -94,6 +94,10 @@ const std::string* decimal_digits(const MathExpr& e) {
   return &n->text;
 }
 
+bool is_literal(const MathExpr& e) {
+  return e->kind == Kind::Number || (e->kind == Kind::Neg && e->kids[0]->kind == Kind::Number);
+}
+
 // A decimal of 12 digits or more, as a program prints one.
 bool long_decimal(const std::string& digits) {
   const size_t first = digits.find_first_of("123456789");
@@ -112,6 +116,11 @@ class Comparer {
     if (math_key(g) == math_key(a)) return defined(a);
     if (g->kind == Kind::Relation && !has_signs(g) && !is_list(a) && !has_signs(a)) return relation(g, a);
     if (a->kind == Kind::Relation && !has_signs(a) && !is_list(g) && !has_signs(g)) return relation(g, a);
+    if (is_conditions(g) || is_conditions(a)) {
+      const auto x = values_of(g), y = values_of(a);
+      if (x && y) return same_set(*x, *y);
+    }
+    if (is_list(g) != is_list(a) && (g->kind == Kind::List || a->kind == Kind::List)) return lists(g, a);
     if (is_real_set(g) || is_real_set(a)) return real_sets(g, a);
     if (is_list(g) || is_list(a) || has_signs(g) || has_signs(a)) return lists(g, a);
     if (g->kind == Kind::Matrix || a->kind == Kind::Matrix) return matrices(g, a);
@@ -133,15 +142,22 @@ class Comparer {
            (e->kind == Kind::Tuple && (e->text == "[)" || e->text == "(]"));
   }
 
+  // "x < 1 or x > 3": some of it inequalities, all of it relations.
+  static bool is_conditions(const MathExpr& e) {
+    const auto is_relation = [](const MathExpr& kid) { return kid->kind == Kind::Relation; };
+    return e->kind == Kind::List && std::all_of(e->kids.begin(), e->kids.end(), is_relation) &&
+           std::any_of(e->kids.begin(), e->kids.end(),
+                       [](const MathExpr& kid) { return kid->text.find_first_of("<>lg") != std::string::npos; });
+  }
+
+  // The real numbers that an interval, a relation or several name.
+  std::optional<RealSet> values_of(const MathExpr& e) {
+    if (has_signs(e)) return std::nullopt;
+    if (e->kind == Kind::Relation) return solution_set(e, budget_);
+    return is_conditions(e) ? solution_set_of_list(e, budget_) : real_set(e, budget_);
+  }
+
   bool real_sets(const MathExpr& g, const MathExpr& a) {
-    if (g->kind == Kind::List || a->kind == Kind::List) {
-      const auto& [list, other] = g->kind == Kind::List ? std::pair(g, a) : std::pair(a, g);
-      const auto set = real_set(other, budget_);
-      const auto solutions = solution_sets_of_list(list, budget_);
-      if (set && !solutions.empty())
-        return std::any_of(solutions.begin(), solutions.end(), [&](const RealSet& s) { return same_set(s, *set); });
-      return lists(g, a);
-    }
     const auto x = real_set(g, budget_), y = real_set(a, budget_);
     if (x && y) return same_set(*x, *y);
     // Ends with symbols: the same parts in any order.
@@ -239,17 +255,17 @@ class Comparer {
     const std::string* digits = decimal_digits(decimal);
     if (digits == nullptr) return false;
     const size_t places = digits->size() - digits->find('.') - 1;
-    const bool literal = exact->kind == Kind::Number || (exact->kind == Kind::Neg && exact->kids[0]->kind == Kind::Number);
     if (decimals_ > 0 && places >= static_cast<size_t>(decimals_))
       return within(exact, decimal, static_cast<size_t>(decimals_), true);
-    return !literal && long_decimal(*digits) && within(exact, decimal, places, false);
+    return !is_literal(exact) && long_decimal(*digits) && within(exact, decimal, places, false);
   }
 
   // Whether they differ by less than a unit of the last of so many decimal places, or by at most half of it.
   bool within(const MathExpr& exact, const MathExpr& decimal, size_t places, bool half) {
-    const int64_t bits = 128 + 4 * static_cast<int64_t>(decimal->nodes + static_cast<int64_t>(decimal_digits(decimal)->size()));
+    const int64_t bits = 128 + 4 * static_cast<int64_t>((decimal->kind == Kind::Neg ? decimal->kids[0] : decimal)->text.size());
     const BallResult x = ball_value(exact, {}, bits, budget_), y = ball_value(decimal, {}, bits, budget_);
-    const BallResult unit = ball_value(math_number("0." + std::string(places - 1, '0') + "1"), {}, bits, budget_);
+    const MathExpr place = math_number(places == 0 ? "1" : "0." + std::string(places - 1, '0') + "1");
+    const BallResult unit = ball_value(place, {}, bits, budget_);
     if (x.status != MathStatus::Ok || y.status != MathStatus::Ok || unit.status != MathStatus::Ok || !x.value.real())
       return false;
     MathBall d;
@@ -288,30 +304,21 @@ class Comparer {
     if (e.values.empty()) return e.names.size() == 2 ? std::vector<MathExpr>{e.names[1]} : std::vector<MathExpr>();
     if (gold && !e.names.empty()) return {e.values.back()};
     // "m + n = 7", asked for m + n: the sum is the name.
-    if (!gold && e.names.empty() && e.values.size() == 2 && is_sum_of_symbols(e.values[0]) &&
-        !math_contains(e.values[1], Kind::Symbol))
-      return {e.values[1]};
-    for (size_t i = 1; i < e.values.size(); ++i)
+    const bool named = !gold && e.names.empty() && e.values.size() >= 2 && is_sum_of_symbols(e.values[0]);
+    for (size_t i = named ? 2 : 1; i < e.values.size(); ++i)
       if (!same(e.values[i - 1], e.values[i]) && !(e.about && near(e.values[i - 1], e.values[i]))) return {};
-    if (e.about && e.values.size() > 1) return {e.values.front(), e.values.back()};
+    if (e.about && !named && e.values.size() > 1) return {e.values.front(), e.values.back()};
     return {e.values.back()};
   }
 
+  // Whether the number b is a, which is no number yet, rounded to b's last place: "70/9 = about 7.78", but no "7 = about 8".
   bool near(const MathExpr& a, const MathExpr& b) {
-    const BallResult x = ball_value(quantity(a).amount, {}, 64, budget_), y = ball_value(quantity(b).amount, {}, 64, budget_);
-    if (x.status != MathStatus::Ok || y.status != MathStatus::Ok) return false;
-    MathBall d;
-    acb_sub(d.get(), x.value.get(), y.value.get(), 64);
-    acb_mul_ui(d.get(), d.get(), 100, 64);
-    arb_t p, q;
-    arb_init(p);
-    arb_init(q);
-    acb_abs(p, d.get(), 64);
-    acb_abs(q, x.value.get(), 64);
-    const bool out = arb_lt(p, q);
-    arb_clear(p);
-    arb_clear(q);
-    return out;
+    const MathExpr exact = quantity(a).amount, rounded = quantity(b).amount;
+    if (is_literal(exact) || !is_literal(rounded)) return false;
+    const std::string& digits = (rounded->kind == Kind::Neg ? rounded->kids[0] : rounded)->text;
+    const size_t point = digits.find('.');
+    return digits.find('(') == std::string::npos &&
+           within(exact, rounded, point == std::string::npos ? 0 : digits.size() - point - 1, true);
   }
 
   bool equations(const MathExpr& g, const MathEquation& x, const MathExpr& a, const MathEquation& y) {

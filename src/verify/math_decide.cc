@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <set>
 
 #include "verify/math_balls.h"
@@ -23,13 +24,15 @@ struct RootBound {
 class BoundOf {
  public:
   explicit BoundOf(MathBudget* budget) : budget_(budget) {}
+  // How many bits tell E from 0; infinite if it is algebraic but too large to say. None: it is not known to be algebraic.
   std::optional<double> bits(const MathExpr& e) {
     const auto b = bound(e);
-    if (!b || degree_ > 4096) return std::nullopt;
+    if (!b) return std::nullopt;
     return (degree_ - 1) * b->upper + b->lower + 1;
   }
 
  private:
+  static constexpr double kInfinite = std::numeric_limits<double>::infinity();
   static RootBound times(RootBound a, RootBound b) { return {a.upper + b.upper, a.lower + b.lower}; }
 
   std::optional<RootBound> bound(const MathExpr& e) {
@@ -85,12 +88,16 @@ class BoundOf {
 
   std::optional<RootBound> power(const MathExpr& e) {
     MathRational q;
-    if (exact_rational(e->kids[1], budget_, &q) != MathStatus::Ok) return std::nullopt;
+    if (exact_rational(e->kids[1], budget_, &q) != MathStatus::Ok) {
+      // 10^(10^(10^10)) is an integer, 2^sqrt(2) is none.
+      const auto exponent = bound(e->kids[1]);
+      return exponent && exponent->upper == kInfinite ? exponent : std::nullopt;
+    }
     MathRational top, bottom;
     fmpz_set(fmpq_numref(top.get()), fmpq_numref(q.get()));
     fmpz_set(fmpq_numref(bottom.get()), fmpq_denref(q.get()));
     const auto n = top.small(-4096, 4096), d = bottom.small(1, 64);
-    if (!n || !d) return std::nullopt;
+    if (!n || !d) return RootBound{kInfinite, kInfinite};
     auto b = *d == 1 ? bound(e->kids[0]) : root(e->kids[0], math_number(std::to_string(*d)));
     if (!b) return std::nullopt;
     if (*n < 0) std::swap(b->upper, b->lower);
@@ -117,22 +124,19 @@ bool surely_below(const MathBall& z, slong exponent) {
   return out;
 }
 
-// Whether |d| is surely below 2^exponent (1 + |a|).
+// Whether |d| is surely below 2^exponent, and below 2^exponent |a| unless a may be 0.
 bool small_beside(const MathBall& d, const MathBall& a, slong exponent) {
+  if (!surely_below(d, exponent)) return false;
+  if (acb_contains_zero(a.get())) return true;
   mag_t m, n;
   mag_init(m);
   mag_init(n);
   acb_get_mag(m, d.get());
   acb_get_mag_lower(n, a.get());
-  mag_t one;
-  mag_init(one);
-  mag_one(one);
-  mag_add_lower(n, n, one);
   mag_mul_2exp_si(n, n, exponent);
   const bool out = mag_cmp(m, n) < 0;
   mag_clear(m);
   mag_clear(n);
-  mag_clear(one);
   return out;
 }
 
@@ -196,8 +200,9 @@ Sameness same_constant(const MathExpr& a, const MathExpr& b, MathBudget* budget)
     if (!acb_contains_zero(d.get())) return Sameness::Different;
     if (!needed) needed = BoundOf(budget).bits(difference);
     if (*needed && **needed < 4096 && surely_below(d, -static_cast<slong>(std::ceil(**needed)))) return Sameness::Same;
-    if (!*needed && small_beside(d, u.value, kAgreement)) return Sameness::Same;
-    if (bits == 4096 && small_beside(d, u.value, kAgreement)) return Sameness::Same;
+    // Not algebraic, or of a degree too high for the bound: agreement is all there is. Integers too large to be worked out agree in their leading
+    // digits only, which small_beside() does not take for more.
+    if ((!*needed || bits == kPrecisions[2]) && small_beside(d, u.value, kAgreement)) return Sameness::Same;
   }
   return Sameness::Unknown;
 }

@@ -233,7 +233,7 @@ class MathParser {
         take();
         kids = {node(Kind::Unit, "$", {checked(math_product(std::move(kids)))})};
       } else if (starts_factor()) {
-        if (now().kind == MathToken::Number && tokens_[at_ - 1].kind == MathToken::Number) {
+        if (now().kind == MathToken::Number && kids.back()->kind == Kind::Number) {
           fail("a number behind a number");
           break;
         }
@@ -662,7 +662,7 @@ class MathParser {
     std::vector<MathExpr> kids{factor()};
     while (ok() && starts_factor() && now().kind != MathToken::Function && !now().is("(") && !now().is("[") &&
            !now().is("\\{") && !now().is("{|") && !now().is("|") &&
-           !(now().kind == MathToken::Number && tokens_[at_ - 1].kind == MathToken::Number))
+           !(now().kind == MathToken::Number && kids.back()->kind == Kind::Number))
       kids.push_back(factor());
     MathExpr e = checked(math_product(std::move(kids)));
     return minus ? node(Kind::Neg, {e}) : e;

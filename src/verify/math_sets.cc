@@ -214,18 +214,20 @@ std::optional<RealSet> solution_set(const MathExpr& relation, MathBudget* budget
   return out;
 }
 
-std::vector<RealSet> solution_sets_of_list(const MathExpr& list, MathBudget* budget) {
+std::optional<RealSet> solution_set_of_list(const MathExpr& list, MathBudget* budget) {
   SetWork work(budget);
   RealSet all{whole_line()}, any;
+  bool apart = true;
   for (const MathExpr& kid : list->kids) {
     const auto s = solution_set(kid, budget);
-    if (!s) return {};
+    if (!s || math_symbols(kid) != math_symbols(list->kids[0])) return std::nullopt;
+    apart = apart && work.intersection(any, *s).empty();
     all = work.intersection(all, *s);
     any.insert(any.end(), s->begin(), s->end());
   }
-  any = work.joined(std::move(any));
-  if (work.lost()) return {};
-  return {any, all};
+  RealSet out = apart ? work.joined(std::move(any)) : std::move(all);
+  if (work.lost()) return std::nullopt;
+  return out;
 }
 
 bool same_real_set(const RealSet& a, const RealSet& b, const std::function<bool(const MathExpr&, const MathExpr&)>& same_end) {

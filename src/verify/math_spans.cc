@@ -1,6 +1,7 @@
 #include "verify/math_spans.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "verify/extract.h"
 
@@ -31,25 +32,45 @@ bool between_sums(std::string_view content) {
 
 constexpr size_t kFormula = 2000;  // bytes of a formula; what is longer is none
 
-std::optional<MathSpan> span_at(std::string_view text, size_t at) {
+// Finds formulas from left to right. Where a closing mark stands next is looked up once for all that open before it: linear time, however many open.
+class SpanFinder {
+ public:
+  explicit SpanFinder(std::string_view text) : text_(text) {}
+
+  std::optional<MathSpan> at(size_t at) {
+    for (size_t k = 0; k < std::size(kMarks); ++k) {
+      const Marks& m = kMarks[k];
+      if (text_.compare(at, m.open.size(), m.open) != 0) continue;
+      const size_t begin = at + m.open.size(), end = closing(k, begin);
+      if (end == std::string_view::npos || end - begin > kFormula) continue;
+      const std::string_view content = text_.substr(begin, end - begin);
+      if (m.open == "$" && (between_sums(content) || content.find("\n\n") != std::string_view::npos)) continue;
+      return MathSpan{at, end + m.close.size(), std::string(content)};
+    }
+    return std::nullopt;
+  }
+
+ private:
   struct Marks {
     std::string_view open, close;
   };
-  constexpr Marks kMarks[] = {{"$$", "$$"}, {"$", "$"}, {"\\(", "\\)"}, {"\\[", "\\]"}};
-  for (const Marks& m : kMarks) {
-    if (text.compare(at, m.open.size(), m.open) != 0) continue;
-    const size_t begin = at + m.open.size();
-    size_t end = text.substr(0, std::min(text.size(), begin + kFormula)).find(m.close, begin);
-    // "\$5" within a formula is money.
-    while (end != std::string_view::npos && m.close == "$" && text[end - 1] == '\\' && end > begin)
-      end = text.substr(0, std::min(text.size(), begin + kFormula)).find(m.close, end + 1);
-    if (end == std::string_view::npos) continue;
-    const std::string_view content = text.substr(begin, end - begin);
-    if (m.open == "$" && (between_sums(content) || content.find("\n\n") != std::string_view::npos)) continue;
-    return MathSpan{at, end + m.close.size(), std::string(content)};
+  static constexpr Marks kMarks[] = {{"$$", "$$"}, {"$", "$"}, {"\\(", "\\)"}, {"\\[", "\\]"}};
+
+  size_t closing(size_t k, size_t begin) {
+    size_t& next = next_[k];
+    if (next != std::string_view::npos && next < begin) {
+      const std::string_view close = kMarks[k].close;
+      next = text_.find(close, begin);
+      // "\$5" within a formula is money.
+      while (next != std::string_view::npos && close == "$" && next > 0 && text_[next - 1] == '\\')
+        next = text_.find(close, next + 1);
+    }
+    return next;
   }
-  return std::nullopt;
-}
+
+  std::string_view text_;
+  size_t next_[std::size(kMarks)] = {};
+};
 
 // Where each box's group begins and ends, those without an end at npos.
 struct OpenBox {
@@ -79,10 +100,25 @@ MathSpan braceless_box(std::string_view text, size_t begin, size_t at) {
   return {begin, end, std::string(text.substr(at, end - at))};
 }
 
+// Length of "1 234 567" at the beginning; 0: it does not begin with such a number.
+size_t spaced_thousands(std::string_view text) {
+  const auto digits = [&](size_t at) {
+    size_t n = 0;
+    while (at + n < text.size() && n < 4 && span_digit(text[at + n])) ++n;
+    return n;
+  };
+  size_t end = digits(0);
+  if (end == 0 || end > 3 || text[0] == '0') return 0;
+  const size_t first = end;
+  while (end < text.size() && text[end] == ' ' && digits(end + 1) == 3) end += 4;
+  return end == first ? 0 : end;
+}
+
 }  // namespace
 
 std::vector<MathSpan> math_spans(std::string_view text) {
   std::vector<MathSpan> out;
+  SpanFinder finder(text);
   for (size_t i = 0; i < text.size();) {
     const bool escaped = text[i] == '\\' && i + 1 < text.size() && (text[i + 1] == '$' || text[i + 1] == '\\');
     if (escaped && !(text[i + 1] == '\\' && i + 2 < text.size() && text[i + 2] == '[')) {
@@ -90,7 +126,7 @@ std::vector<MathSpan> math_spans(std::string_view text) {
       continue;
     }
     if (text[i] == '$' || text[i] == '\\') {
-      if (auto span = span_at(text, i)) {
+      if (auto span = finder.at(i)) {
         i = span->end;
         out.push_back(std::move(*span));
         continue;
@@ -157,6 +193,11 @@ std::optional<MathSpan> plain_number_at(std::string_view text, size_t at) {
   if (peek(0) == '\\' && peek(1) == '$') ++i;
   if (peek(0) == '$') ++i;
   if (!span_digit(peek(0)) && !(peek(0) == '.' && span_digit(peek(1)))) return std::nullopt;
+  if (const size_t n = spaced_thousands(text.substr(i)); n > 0) {
+    for (const char c : text.substr(i, n))
+      if (c != ' ') got += c;
+    return MathSpan{at, i + n, got};
+  }
   size_t commas = 0, behind = 0;  // digits behind the last comma
   bool point = false;
   for (;; ++i) {

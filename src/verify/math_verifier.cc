@@ -11,15 +11,16 @@ namespace {
 // The gold of a record, as text.
 Result<std::string> math_gold(const nlohmann::json& record) {
   if (!record.is_object()) return error("math: the record is no table with an answer");
-  auto it = record.find("answer");
-  if (it != record.end() && it->is_array() && it->size() == 1) it = it->begin();
-  if (it != record.end() && it->is_string() && !trim(it->get_ref<const std::string&>()).empty()) return it->get<std::string>();
-  if (it != record.end() && it->is_number()) return it->dump();
-  const auto solution = record.find("solution");
-  if (it == record.end() && solution != record.end() && solution->is_string()) {
+  const auto found = record.find("answer");
+  if (found == record.end()) {
+    const auto solution = record.find("solution");
+    if (solution == record.end() || !solution->is_string()) return error("math: the record has neither answer nor solution");
     if (last_boxed(solution->get_ref<const std::string&>())) return solution->get<std::string>();
     return error("math: the record has no answer, and its solution no \\boxed{{}}");
   }
+  const nlohmann::json& answer = found->is_array() && found->size() == 1 ? found->front() : *found;
+  if (answer.is_string()) return answer.get<std::string>();
+  if (answer.is_number()) return answer.dump();
   return error("math: the record's answer must be a text or a number");
 }
 
