@@ -311,6 +311,10 @@ class MathParser {
   // "5 cm", "\frac{1}{3} \text{meters}^2": false where words stand alone.
   bool take_unit(std::vector<MathExpr>* kids) {
     std::string unit = now().kind == MathToken::Unit ? now().text : canonical_unit(now().text);
+    if (unit.empty() && says_more(now().text)) {
+      fail("words behind a number that say more than its unit");
+      return false;
+    }
     take();
     if (now().is("^")) {
       const size_t begin = at_;
@@ -326,6 +330,22 @@ class MathParser {
     }
     *kids = {node(Kind::Unit, unit, {checked(math_product(std::move(*kids)))})};
     return true;
+  }
+
+  // "7 (or 8)", "7 not 8": words that may take back what stands before them.
+  static bool says_more(const std::string& words) {
+    std::string word;
+    for (const char c : words + " ") {
+      if (c >= '0' && c <= '9') return true;
+      if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
+        word += static_cast<char>(c | 32);
+        continue;
+      }
+      for (const std::string_view w : {"or", "not", "and", "but", "maybe", "possibly", "no"})
+        if (word == w) return true;
+      word.clear();
+    }
+    return false;
   }
 
   MathExpr factor() {

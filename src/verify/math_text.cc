@@ -75,7 +75,7 @@ bool same_text(std::string_view gold, std::string_view answer) {
   const Written g = written(gold), a = written(answer);
   const auto says = [](char c) { return plain_letter(c) || (c >= '0' && c <= '9') || static_cast<unsigned char>(c) >= 0x80; };
   if (std::none_of(g.text.begin(), g.text.end(), says)) return false;
-  if (g.text == a.text) return g.text.find("\\frac{0}{0}") == std::string::npos;
+  if (g.text == a.text) return true;
   const bool letters =
       std::all_of(g.text.begin(), g.text.end(), [](char c) { return plain_letter(c) || c == '-' || c == '\'' || c == ','; });
   if (!letters || (g.text.size() < 3 && !g.words && !a.words)) return false;
