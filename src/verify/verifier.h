@@ -76,6 +76,21 @@ class SingleVerifier : public Verifier {
 //                the list "text"), or the text of one. The answer is the letter, or an option's text, in the last \boxed{}, else in
 //                <answer>...</answer>, else behind the last "answer is" or "answer:", else the whole answer or its last line, else the last
 //                "(B)". No options.
+//   "exact":     the answer (as above) equals "answer": a text, a number, or a list of accepted ones. Options: `case` (true: capitals of ASCII
+//                count), `spaces` (false: white space within is one space).
+//   "regex":     "pattern", or else option `pattern`, a PCRE2 regex, is found in the answer. Options: `field` ("answer", or "text": all of the
+//                reply), `full` (false; true: it must match all of it). What takes too much work is Failed.
+//   "format":    no keys. 1 if the text is <think>...</think> and an answer, each mark once. Options: `begin`, `end` (the marks), `opened`
+//                (true: the prompt ends within the thought; false: it does not; not given: either), `answer_tag` (false).
+//   "length":    no keys. 0 up to `max` - `cache` tokens, then down to -1 at `max` (DAPO, arXiv:2503.14476, eq. 13). Option `cache`: max / 5.
+//   "language":  no keys. The share of the thought's words in the script of option `language` ("en", "zh", ...; scripts.h). Option `part`.
+//   "code":      "tests" (a text or a list), or "inputs" and "outputs" (lists), or HumanEval's "test", "entry_point" and "prompt"; the last
+//                code block is run in the sandbox (sandbox.h). Options: `language` ("python", "cpp", or any with a `command`), `readable`,
+//                `compare` ("lines", "tokens", "exact"), `fenced`, `timeout`, `cpu_seconds`, `memory_mb`, `processes`, `output_kb`,
+//                `disk_mb`, `parallel`.
+//   "program":   a program of the user's judges, by lines of JSON. Options: `command`, `timeout`, `batch`, `sandbox`, `readable`, `memory_mb`.
+//   "http":      so does what answers at option `url`. Options: `headers`, `timeout`, `retries`, `backoff`, `batch`.
+// The last two get the whole record. docs/verifiers.md has the protocol, and more of all.
 // Error: an unknown name, with the list; an option that the verifier does not have, or of a wrong type.
 Result<std::unique_ptr<Verifier>> make_verifier(const std::string& name, const nlohmann::json& options = nullptr);
 std::vector<std::string> verifier_names();
