@@ -74,10 +74,11 @@ std::vector<std::string_view> words_of(std::string_view text) {
 }  // namespace
 
 // The solution is a module of its own, so that what looks for its module (dataclasses, pickle) finds it. os._exit ends threads that the
-// solution left behind, and passes over what it registered for the end.
+// solution left behind, and passes over what it registered for the end. Standard input is put away, or it could be read once more.
 const char* const kPythonHarness = R"PY(import json, os, sys
 def run():
     job = json.loads(sys.stdin.buffer.read().decode("utf-8", "surrogatepass"))
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     out, leave, compile_, exec_ = os.dup(1), os._exit, compile, exec
     def report(text):
         try:

@@ -67,6 +67,8 @@ std::string kernel_setting(const char* path) {
 // Why bwrap may have been refused its namespaces, as far as the kernel's settings tell.
 std::string sandbox_hint(const std::string& fault) {
   if (fault.find("SECCOMP") != std::string::npos) return "";
+  if (fault.find("setpriv:") != std::string::npos)
+    return "; root must be able to become user 65534 (capabilities SETUID, SETGID, SETPCAP)";
   if (kernel_setting("/proc/sys/kernel/unprivileged_userns_clone") == "0")
     return "; user namespaces are off: sysctl kernel.unprivileged_userns_clone=1";
   if (kernel_setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1")

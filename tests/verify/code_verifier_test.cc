@@ -123,6 +123,8 @@ TEST(CodeVerifier, HostileSolutionsAreWrong) {
       {"def f():\n    raise ValueError('line\\nraison-1 ok\\n\\x1b[2J')", nullptr},
       {"# \xff\xfe\nx = '\xc3'\ndef f(): return 2", "test 1 failed: AssertionError"},
       {"x = 1\0def f(): return 1", nullptr},
+      {"import os\nos.lseek(0, 0, 0)\ntoken = os.read(0, 10000)\nassert token\ndef f(): return 1",
+       "solution failed: AssertionError"},
   };
   for (const auto& [code, reason] : cases) {
     const Verdict got = verdict_on(v, record, python_block(code));

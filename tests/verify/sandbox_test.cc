@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -455,6 +457,62 @@ TEST(Sandbox, AKilledParentLeavesNoOrphan) {
     waitpid(parent, nullptr, 0);
     EXPECT_TRUE(gone_soon(marker));
   });
+}
+
+// In a user namespace of its own, where it is user `inside`, this process may do to itself what would else be done to the machine: the rest
+// of the test, in a copy of it. False: there are no namespaces to try it in.
+bool become(const char* inside) {
+  const auto put = [](const char* path, const std::string& text) {
+    const int fd = open(path, O_WRONLY);
+    const bool ok = fd >= 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+    close(fd);
+    return ok;
+  };
+  const std::string uid = std::to_string(geteuid()), gid = std::to_string(getegid());
+  return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && put("/proc/self/uid_map", std::string(inside) + " " + uid + " 1") &&
+         put("/proc/self/setgroups", "deny") && put("/proc/self/gid_map", std::string(inside) + " " + gid + " 1") &&
+         mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+}
+
+constexpr int kCantTry = 77;
+
+// What Sandbox::create says in a copy of this process that `spoil` has spoilt.
+std::string refusal_when(const char* inside, const std::function<bool()>& spoil) {
+  const TempDir dir;
+  chmod(dir.path().c_str(), 0777);
+  const auto copy = testing::run_forked([&] {
+    if (!become(inside) || !spoil()) return kCantTry;
+    const auto sandbox = Sandbox::create();
+    std::ofstream(dir / "said") << (sandbox.ok() ? "it was made" : sandbox.message());
+    return 0;
+  });
+  std::ifstream file(dir / "said");
+  std::string said;
+  std::getline(file, said);
+  return copy.code == kCantTry ? "can't try" : said;
+}
+
+bool hide(const char* program) { return mount("/dev/null", program, nullptr, MS_BIND, nullptr) == 0; }
+
+TEST(Sandbox, RefusesToRunWithoutWhatItIsMadeOf) {
+  if (refusal_when("1000", [] { return true; }) == "can't try") GTEST_SKIP() << "NO NAMESPACES to try this in";
+  EXPECT_EQ(refusal_when("1000", [] { return hide("/usr/bin/bwrap"); }),
+            "sandbox: bwrap is missing: install the Debian package bubblewrap");
+  EXPECT_EQ(refusal_when("1000", [] { return hide("/usr/bin/prlimit"); }),
+            "sandbox: prlimit is missing: install the Debian package util-linux");
+  const std::string off = refusal_when("1000", [] {
+    std::ofstream file("/proc/sys/user/max_user_namespaces");
+    file << "0" << std::flush;
+    return file.good();
+  });
+  EXPECT_EQ(off.rfind("sandbox: bwrap could not make the sandbox: bwrap: ", 0), 0u) << off;
+  EXPECT_NE(off.find("; user namespaces are off: sysctl user.max_user_namespaces=10000"), std::string::npos) << off;
+  EXPECT_EQ(refusal_when("0", [] { return hide("/usr/bin/setpriv"); }),
+            "sandbox: setpriv is missing: install the Debian package util-linux");
+  // A root that can become nobody else.
+  const std::string root = refusal_when("0", [] { return true; });
+  EXPECT_EQ(root.rfind("sandbox: bwrap could not make the sandbox: setpriv: ", 0), 0u) << root;
+  EXPECT_NE(root.find("; root must be able to become user 65534"), std::string::npos) << root;
 }
 
 TEST(Sandbox, RunsSeveralAtOnce) {
