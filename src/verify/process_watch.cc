@@ -90,6 +90,14 @@ bool tree_usage_works() {
   return access(("/proc/" + me + "/task/" + me + "/children").c_str(), R_OK) == 0;
 }
 
+int64_t sockets_of(pid_t root) {
+  constexpr std::string_view kBegin = "sockets: used ";
+  const std::string text = proc_text("/proc/" + std::to_string(root) + "/net/sockstat");
+  int64_t used = 0;
+  if (text.rfind(kBegin, 0) == 0) std::from_chars(text.data() + kBegin.size(), text.data() + text.size(), used);
+  return used;
+}
+
 int64_t files_below(pid_t root, const char* path, int64_t size) {
   struct statfs s = {};
   if (statfs(("/proc/" + std::to_string(root) + "/root" + path).c_str(), &s) != 0) return 0;

@@ -146,10 +146,11 @@ void SandboxRun::check_usage() {
   if (now - start_ > std::chrono::duration<double>(limits_.seconds)) return stop(SandboxOutcome::TimeLimit);
   if (init_pid_ == 0 || now < next_check_) return;
   next_check_ = now + std::chrono::milliseconds(10);
+  if (sockets_of(init_pid_) > limits_.sockets) return stop(SandboxOutcome::FileLimit);
+  if (files_below(init_pid_, "/tmp", limits_.disk_bytes) > limits_.files) return stop(SandboxOutcome::FileLimit);
   const TreeUsage usage = tree_usage(init_pid_, limits_.processes + kOwnTasks);
   if (usage.tasks > limits_.processes + kOwnTasks) return stop(SandboxOutcome::ProcessLimit);
   if (usage.memory_bytes > limits_.memory_bytes) return stop(SandboxOutcome::MemoryLimit);
-  if (files_below(init_pid_, "/tmp", limits_.disk_bytes) > limits_.files) return stop(SandboxOutcome::FileLimit);
 }
 
 void SandboxRun::step() {

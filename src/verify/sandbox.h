@@ -26,6 +26,7 @@ struct SandboxLimits {
   int64_t disk_bytes = int64_t{64} << 20;   // all of /tmp, and one file
   int64_t files = 16384;                    // in /tmp
   int64_t open_files = 64;                  // of each process
+  int64_t sockets = 128;                    // of all: each may hold 416 KiB of the kernel's memory, which counts nowhere else
 };
 
 struct SandboxJob {
