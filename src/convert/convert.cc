@@ -39,29 +39,33 @@ struct GgufPlan {
   std::vector<std::string> left_out;
 };
 
-Result<GgufPlan> plan_of_hf(const ModelFiles& files) {
+Result<GgufPlan> plan_of_hf(const ModelFiles& files, const std::string& adapter) {
   std::vector<ParameterSpec> specs;
   RAISON_ASSIGN(const auto model, outline_model(files, &specs));
   auto said = model->gguf_config();
   if (!said.ok()) return error("{}: {}", files.path, said.message());
+  RAISON_ASSIGN(const RowMap map, merging(adapter, *model));
   GgufPlan plan;
   plan.metadata = std::move(said->metadata);
   plan.metadata.set("general.type", std::string("model"));
   plan.metadata.set("general.name", name_of(files.path));
   RAISON_ASSIGN(const Metadata text, gguf_text(files, model->info().vocab));
   for (const auto& [key, value] : text.values()) plan.metadata.set(key, value);
-  RAISON_ASSIGN(plan.tensors, gguf_tensors_of_hf(files, specs, std::move(said->rope_freqs), DType::F32, &plan.left_out));
+  RAISON_ASSIGN(plan.tensors, gguf_tensors_of_hf(files, specs, std::move(said->rope_freqs), DType::F32, &plan.left_out, map));
   return plan;
 }
 
-Result<GgufPlan> plan_of_gguf(const ModelFiles& files) {
+Result<GgufPlan> plan_of_gguf(const ModelFiles& files, const std::string& adapter) {
   GgufPlan plan;
   plan.metadata = files.gguf->metadata();
-  for (const TensorInfo& t : files.gguf->tensors()) {
-    if (!t.known_type) return error("{}: tensor {} is of type {}, which is not read", files.path, t.name, t.type_name);
-    RAISON_ASSIGN(RowSourcePtr rows, rows_of(t, nullptr));
-    plan.tensors.push_back({t.name, t.type, std::move(rows)});
+  if (adapter.empty()) {  // of any architecture, known or not
+    RAISON_ASSIGN(plan.tensors, gguf_tensors_of_gguf(*files.gguf, {}, {}));
+    return plan;
   }
+  std::vector<ParameterSpec> specs;
+  RAISON_ASSIGN(const auto model, outline_model(files, &specs));
+  RAISON_ASSIGN(const RowMap map, merging(adapter, *model));
+  RAISON_ASSIGN(plan.tensors, gguf_tensors_of_gguf(*files.gguf, specs, map));
   return plan;
 }
 
@@ -88,10 +92,10 @@ Status check_output_file(const ModelFiles& in, const std::string& out, bool repl
 }  // namespace
 
 Result<Converted> quantize_model(const std::string& in, const std::string& out, const FileType& type, bool replace, Exec& exec,
-                                 const Progress& progress) {
+                                 const Progress& progress, const std::string& adapter) {
   RAISON_ASSIGN(const ModelFiles files, ModelFiles::open(in));
   RAISON_RETURN_IF_ERROR(check_output_file(files, out, replace));
-  RAISON_ASSIGN(GgufPlan plan, files.gguf ? plan_of_gguf(files) : plan_of_hf(files));
+  RAISON_ASSIGN(GgufPlan plan, files.gguf ? plan_of_gguf(files, adapter) : plan_of_hf(files, adapter));
   make_counts_unsigned(&plan.metadata);
   plan.metadata.set("general.file_type", uint64_t{type.id});
   plan.metadata.set("general.quantization_version", uint64_t{2});
@@ -105,9 +109,10 @@ Result<Converted> quantize_model(const std::string& in, const std::string& out, 
 }
 
 Result<Converted> convert_to_hf(const std::string& in, const std::string& out, DType dtype, Exec& exec,
-                                const Progress& progress) {
+                                const Progress& progress, const std::string& adapter) {
   RAISON_ASSIGN(const ModelFiles files, ModelFiles::open(in));
-  if (!files.gguf) return error("{}: is a Hugging Face folder already; raison quantize makes a GGUF of it", in);
+  if (!files.gguf && adapter.empty())
+    return error("{}: is a Hugging Face folder already; raison quantize makes a GGUF of it", in);
   std::error_code ec;
   if (fs::exists(out, ec) && !(fs::is_directory(out, ec) && fs::is_empty(out, ec)))
     return error("{}: is there already; choose another name, or remove it", out);
@@ -115,7 +120,10 @@ Result<Converted> convert_to_hf(const std::string& in, const std::string& out, D
   RAISON_ASSIGN(const auto model, outline_model(files, &specs));
   if (const Status sayable = model->expressible_in_hf(); !sayable.ok()) return error("{}: {}", in, sayable.message());
   std::vector<std::string> left_out;
-  RAISON_ASSIGN(const std::vector<OutputTensor> tensors, hf_tensors_of_gguf(*files.gguf, specs, dtype, &left_out));
+  RAISON_ASSIGN(const RowMap map, merging(adapter, *model));
+  RAISON_ASSIGN(const std::vector<OutputTensor> tensors, files.gguf
+                                                             ? hf_tensors_of_gguf(*files.gguf, specs, dtype, &left_out, map)
+                                                             : hf_tensors_of_hf(files, specs, dtype, &left_out, map));
   RAISON_ASSIGN(const ModelText text, read_model_text(files));
   RAISON_ASSIGN(const auto folder, AtomicFolder::create(out));
   RAISON_ASSIGN(const auto writer,

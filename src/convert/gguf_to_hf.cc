@@ -5,7 +5,7 @@
 namespace raison {
 
 Result<std::vector<OutputTensor>> hf_tensors_of_gguf(const GgufFile& file, const std::vector<ParameterSpec>& specs, DType type,
-                                                     std::vector<std::string>* left_out) {
+                                                     std::vector<std::string>* left_out, const RowMap& map) {
   std::unordered_map<std::string, std::vector<const ParameterSpec*>> parameters;  // of a stack of experts many
   for (const ParameterSpec& spec : specs) {
     const bool split = spec.is_latent() && file.find(spec.gguf) == nullptr;
@@ -30,7 +30,8 @@ Result<std::vector<OutputTensor>> hf_tensors_of_gguf(const GgufFile& file, const
         rows = join_kv_b(whole, std::move(values));
       }
       // The router's correction stays as exact as it is; checkpoints hold it in fp32.
-      out.push_back({spec->hf, spec->gguf.ends_with(".exp_probs_b.bias") ? DType::F32 : type, std::move(rows)});
+      out.push_back(
+          {spec->hf, spec->gguf.ends_with(".exp_probs_b.bias") ? DType::F32 : type, map_rows(map, *spec, std::move(rows))});
     }
   }
   return out;

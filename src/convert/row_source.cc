@@ -214,6 +214,21 @@ class JoinedKvB final : public RowSource {
   RowSourcePtr keys_, values_;
 };
 
+class AnyRows final : public RowSource {
+ public:
+  explicit AnyRows(RowSourcePtr in) : RowSource(in->shape()), in_(std::move(in)) {}
+  void read(int64_t first, int64_t count, float* out) const override {
+    const int64_t unit = in_->unit(), from = first / unit * unit, to = (first + count + unit - 1) / unit * unit;
+    std::vector<float> whole(static_cast<size_t>((to - from) * cols()));
+    in_->read(from, to - from, whole.data());
+    std::copy_n(whole.begin() + (first - from) * cols(), count * cols(), out);
+  }
+  void release(int64_t, int64_t) const override {}  // the rest of a unit may still be asked for
+
+ private:
+  RowSourcePtr in_;
+};
+
 bool is_float(const TensorInfo& t) {
   return t.known_type && (t.type == DType::F32 || t.type == DType::F16 || t.type == DType::BF16 || t.type == DType::F64);
 }
@@ -263,5 +278,6 @@ RowSourcePtr values_of_kv_b(RowSourcePtr kv_b, int64_t heads, int64_t nope, int6
 RowSourcePtr join_kv_b(RowSourcePtr keys, RowSourcePtr values) {
   return std::make_shared<JoinedKvB>(std::move(keys), std::move(values));
 }
+RowSourcePtr any_rows(RowSourcePtr in) { return in->unit() == 1 ? in : std::make_shared<AnyRows>(std::move(in)); }
 
 }  // namespace raison

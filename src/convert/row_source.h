@@ -45,5 +45,7 @@ RowSourcePtr unstack(RowSourcePtr in, int64_t index);
 RowSourcePtr keys_of_kv_b(RowSourcePtr kv_b, int64_t heads, int64_t nope, int64_t v);
 RowSourcePtr values_of_kv_b(RowSourcePtr kv_b, int64_t heads, int64_t nope, int64_t v);
 RowSourcePtr join_kv_b(RowSourcePtr keys, RowSourcePtr values);
+// The same rows, of which calls may ask for any: those of a unit are then made for each call that wants some of them.
+RowSourcePtr any_rows(RowSourcePtr in);
 
 }  // namespace raison

@@ -69,6 +69,8 @@ TEST(RowSource, SplitsAndJoinsLatentHeads) {
   EXPECT_EQ(joined->shape(), kv_b->shape());
   EXPECT_EQ(all_rows(*joined), whole);
   EXPECT_EQ(all_rows(*joined, 2), whole);
+  EXPECT_EQ(any_rows(joined)->unit(), 1);
+  for (const int64_t step : {1, 2, 5}) EXPECT_EQ(all_rows(*any_rows(joined), step), whole);
 }
 
 TEST(RowSource, RefusesTypesWithoutMeaning) {

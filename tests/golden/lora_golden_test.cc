@@ -4,10 +4,11 @@
 #include <filesystem>
 #include <fstream>
 
-#include "convert/peft.h"
+#include "convert/convert.h"
 #include "engine/engine.h"
 #include "io/tensor_read.h"
 #include "testing/adapters.h"
+#include "testing/temp_dir.h"
 
 namespace raison::testing {
 namespace {
@@ -206,6 +207,71 @@ TEST_F(LoraGoldens, GradientsThroughOtherTypesOfBases) {
     if (of_q8 == 0) continue;
     EXPECT_GT(relative, 0);
     EXPECT_LE(relative, small.model->info().experts > 0 ? 0.45 : 0.2);  // a router that chooses other experts moves much
+  }
+}
+
+// The base and the adapter as one model, in either format from either, answers as the two do apart.
+TEST_F(LoraGoldens, Merged) {
+  for (const std::string& folder : folders_with_lora()) {
+    SCOPED_TRACE(folder);
+    LoraGolden g;
+    open(folder, &g);
+    if (HasFatalFailure()) return;
+    const auto tokens = g.ids("prompt.4.tokens");
+    auto want = compute_logits(*g.model, pool_, kernels_, DType::F32, tokens, 0, 0, 0);
+    ASSERT_TRUE(want.ok()) << want.message();
+    const TempDir dir;
+    const std::string lora = folder + "/lora";
+    const FileType &f32 = **find_file_type("F32"), &q8 = **find_file_type("Q8_0");
+    const auto difference = [&](const std::string& path) {
+      auto files = ModelFiles::open(path);
+      EXPECT_TRUE(files.ok()) << files.message();
+      if (!files.ok()) return 1e9;
+      auto model = load_model(*files);
+      EXPECT_TRUE(model.ok()) << (model.ok() ? "" : model.message());
+      if (!model.ok()) return 1e9;
+      auto got = compute_logits(**model, pool_, kernels_, DType::F32, tokens);
+      EXPECT_TRUE(got.ok() && got->size() == want->size());
+      double most = 0, squares = 0;
+      for (size_t i = 0; i < want->size(); ++i) {
+        const double d = std::fabs(double{(*got)[i]} - double{(*want)[i]});
+        most = std::max(most, std::isfinite(d) ? d : 1e9);
+        squares += double{(*want)[i]} * double{(*want)[i]};
+      }
+      EXPECT_GT(squares, 0);
+      return most;
+    };
+    const auto done = [](const Result<Converted>& r) {
+      return r.ok() ? ::testing::AssertionSuccess() : ::testing::AssertionFailure() << r.message();
+    };
+    ASSERT_TRUE(done(convert_to_hf(folder, dir / "hf", DType::F32, pool_, {}, lora)));
+    ASSERT_TRUE(done(quantize_model(folder, dir / "hf.gguf", f32, false, pool_, {}, lora)));
+    ASSERT_TRUE(done(quantize_model(folder, dir / "base.gguf", f32, false, pool_, {})));
+    ASSERT_TRUE(done(quantize_model(dir / "base.gguf", dir / "gguf.gguf", f32, false, pool_, {}, lora)));
+    ASSERT_TRUE(done(convert_to_hf(dir / "base.gguf", dir / "gguf", DType::F32, pool_, {}, lora)));
+    double worst = 0;
+    for (const char* name : {"hf", "hf.gguf", "gguf.gguf", "gguf"}) {
+      SCOPED_TRACE(name);
+      const double d = difference(dir / name);
+      EXPECT_LE(d, 1e-4);
+      worst = std::max(worst, d);
+    }
+    EXPECT_GT(difference(dir / "base.gguf"), 0.1);
+    // The same tensors, made in two ways: to the bit.
+    auto a = GgufFile::open(dir / "hf.gguf"), b = GgufFile::open(dir / "gguf.gguf");
+    ASSERT_TRUE(a.ok() && b.ok());
+    ASSERT_EQ((*a)->tensors().size(), (*b)->tensors().size());
+    for (const TensorInfo& t : (*a)->tensors()) {
+      const TensorInfo* other = (*b)->find(t.name);
+      ASSERT_TRUE(other && other->bytes == t.bytes) << t.name;
+      EXPECT_EQ(std::memcmp(other->data, t.data, t.bytes), 0) << t.name;
+    }
+    ASSERT_TRUE(done(quantize_model(dir / "base.gguf", dir / "q8.gguf", q8, false, pool_, {}, lora)));
+    const double small = difference(dir / "q8.gguf");
+    EXPECT_LT(small, 1e6) << "it loads, and its numbers are numbers";
+    std::printf("%s: merged within %.2e of unmerged (Q8_0: %.2e)\n", stdfs::path(folder).filename().c_str(), worst, small);
+    EXPECT_FALSE(convert_to_hf(folder, dir / "other", DType::F32, pool_, {}, dir / "hf").ok()) << "no adapter there";
+    EXPECT_FALSE(stdfs::exists(dir / "other"));
   }
 }
 
