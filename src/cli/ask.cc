@@ -56,6 +56,7 @@ Result<Reply> ask(LoadedModel& m, const Thinking& thinking, Engine& engine, cons
   ReplyRequest request;
   RAISON_ASSIGN(request.prompt, make_prompt(m.text, thinking, *messages, last, raw, options.thinking));
   RAISON_ASSIGN(request.limits, think_limits(m.text, thinking, options.thinking));
+  request.adapter = m.adapter;
   request.sampling = sampling.params;
   request.stop = options.sampling.stop;
   request.max_tokens = sampling.max_tokens;

@@ -11,7 +11,7 @@
 namespace raison::cli {
 
 struct RunOptions {
-  std::string model, cache_type, system;
+  std::string model, cache_type, system, adapter;
   SamplingOptions sampling;
   ThinkingOptions thinking;
   VoteSettings vote;

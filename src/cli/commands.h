@@ -30,11 +30,13 @@ void add_list(CLI::App& app, Action& action);
 void add_rm(CLI::App& app, Action& action);
 void add_quantize(CLI::App& app, Action& action);
 void add_convert(CLI::App& app, Action& action);
+void add_merge(CLI::App& app, Action& action);
 
 // Options that several commands share.
 CLI::Option* add_threads_option(CLI::App* command, int* threads);
 // Bytes, or with K, M, G or T; unset if not given.
 CLI::Option* add_weights_memory_option(CLI::App* command, std::optional<int64_t>* bytes);
+CLI::Option* add_adapter_option(CLI::App* command, std::string* folder);
 CLI::Option* add_cache_memory_option(CLI::App* command, std::optional<int64_t>* bytes);
 // fallback "": the model's default.
 CLI::Option* add_cache_type_option(CLI::App* command, std::string* type, const std::string& fallback);

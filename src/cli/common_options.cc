@@ -76,6 +76,12 @@ CLI::Option* add_weights_memory_option(CLI::App* command, std::optional<int64_t>
       "is free)");
 }
 
+CLI::Option* add_adapter_option(CLI::App* command, std::string* folder) {
+  return command
+      ->add_option("--adapter", *folder, "Compute with this LoRA adapter (a folder as PEFT and raison train write it)")
+      ->type_name("DIR");
+}
+
 CLI::Option* add_cache_memory_option(CLI::App* command, std::optional<int64_t>* bytes) {
   return add_size_option(
       command, "--cache-memory", bytes,

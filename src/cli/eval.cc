@@ -15,7 +15,7 @@ namespace raison::cli {
 namespace {
 
 struct EvalOptions {
-  std::string model, task, json, plot, cache_type;
+  std::string model, task, json, plot, cache_type, adapter;
   int64_t samples = -1, greedy = -1;
   std::vector<int64_t> votes, budgets, minimums;
   bool scales() const { return !votes.empty() || !budgets.empty() || !minimums.empty(); }
@@ -75,6 +75,7 @@ std::string scaling_table(const ScalingReport& r) {
 
 void write_header(nlohmann::ordered_json* j, const EvalOptions& options, const LoadedModel& m) {
   (*j)["model"] = m.files.path;
+  if (!options.adapter.empty()) (*j)["adapter"] = options.adapter;
   (*j)["task"] = options.task;
   (*j)["seed"] = options.seed;
   (*j)["cache_type"] = options.cache_type;
@@ -107,6 +108,7 @@ Result<int> run_scaling(const EvalOptions& options, LoadedModel& m) {
   o.problems = options.samples >= 0 ? options.samples : 256;
   o.sample_seed = options.seed;
   RAISON_ASSIGN(o.cache_type, cache_type_for(*m.model, options.cache_type));
+  o.adapter = m.adapter;
   o.progress = live_count();
   RAISON_ASSIGN(const ScalingReport report,
                 evaluate_scaling(*m.model, *m.text.tokenizer, *m.pool, *m.kernels, CountdownTask(), o));
@@ -124,13 +126,14 @@ Result<int> run_eval(const EvalOptions& options) {
   // Tried before the work (and removed again), so that none is lost on a name that can't be written.
   for (const std::string* file : {&options.json, &options.plot})
     if (!file->empty()) RAISON_RETURN_IF_ERROR(AtomicFile::create(*file));
-  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, true, options.load));
+  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, true, options.load, options.adapter));
   if (options.scales()) return run_scaling(options, *m);
   CountdownEvalOptions eval;
   eval.sampled = options.samples >= 0 ? options.samples : 1024;
   eval.greedy = options.greedy >= 0 ? options.greedy : (eval.sampled + 1) / 2;
   eval.sample_seed = options.seed;
   RAISON_ASSIGN(eval.cache_type, cache_type_for(*m->model, options.cache_type));
+  eval.adapter = m->adapter;
   eval.progress = live_count();
   RAISON_ASSIGN(const CountdownReport report, evaluate_countdown(*m->model, *m->text.tokenizer, *m->pool, *m->kernels, eval));
   put(table(report));
@@ -171,6 +174,7 @@ void add_eval(CLI::App& app, Action& action) {
   add_seed_option(command, &options->seed, "Seed of the sampling (default: 1)");
   command->add_option("--json", options->json, "Write the figures to this file too")->type_name("F");
   add_cache_type_option(command, &options->cache_type, "f32");
+  add_adapter_option(command, &options->adapter);
   add_weights_memory_option(command, &options->load.weights_memory);
   add_threads_option(command, &options->threads);
   command->footer(

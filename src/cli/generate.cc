@@ -17,6 +17,7 @@
 #include "cli/thinking.h"
 #include "engine/reply_text.h"
 #include "train/data.h"
+#include "train/hash.h"
 #include "verify/verifier.h"
 
 namespace raison::cli {
@@ -25,7 +26,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct GenerateOptions {
-  std::string model, prompts, out, system, cache_type;
+  std::string model, prompts, out, system, cache_type, adapter;
   SamplingOptions sampling;
   ThinkingOptions thinking;
   int64_t samples = 1, context = 0, together = 256;
@@ -351,18 +352,25 @@ Json settings_of(const GenerateOptions& o, const LoadedModel& m, const ResolvedS
     for (const int32_t t : p.prompt.tokens) hash = hash_seed({hash, static_cast<uint64_t>(t)});
     hash = hash_seed({hash, p.prompt.tokens.size()});
   }
-  return {{"model", m.files.path},
-          {"prompts", fmt::format("{} lines, {:016x}", prompts.size(), hash)},
-          {"samples", o.samples},
-          {"sampling", sampling_words(s)},
-          {"seed", s.params.seed},
-          {"max_tokens", s.max_tokens},
-          {"stop", o.sampling.stop},
-          {"thinking", {limits.budget, limits.minimum, limits.marks, limits.satisfied_by, limits.loop_guard}},
-          {"cache_type", cache_type_name(cache)},
-          {"context", o.context},
-          {"text_only", o.text_only},
-          {"verifier", o.verifier + o.verifier_options}};
+  Json settings = {{"model", m.files.path},
+                   {"prompts", fmt::format("{} lines, {:016x}", prompts.size(), hash)},
+                   {"samples", o.samples},
+                   {"sampling", sampling_words(s)},
+                   {"seed", s.params.seed},
+                   {"max_tokens", s.max_tokens},
+                   {"stop", o.sampling.stop},
+                   {"thinking", {limits.budget, limits.minimum, limits.marks, limits.satisfied_by, limits.loop_guard}},
+                   {"cache_type", cache_type_name(cache)},
+                   {"context", o.context},
+                   {"text_only", o.text_only}};
+  if (!o.verifier.empty()) settings["verifier"] = o.verifier + o.verifier_options;
+  if (m.adapter >= 0) {  // by its numbers: it may have been taught further
+    uint64_t weights = 0;
+    for (const auto& p : m.model->adapters()[static_cast<size_t>(m.adapter)]->parameters().all())
+      weights = hash_bytes(p->values(), static_cast<size_t>(p->value_count()) * sizeof(float), weights);
+    settings["adapter"] = fmt::format("{}, {:016x}", o.adapter, weights);
+  }
+  return settings;
 }
 
 Result<int> run_generate(GenerateOptions o) {
@@ -370,7 +378,7 @@ Result<int> run_generate(GenerateOptions o) {
   if (!o.sampling.seed) o.sampling.seed = 1;                 // a file that goes on must go on with the same
   RAISON_ASSIGN(const auto model, find_or_pull(o.model));
   if (!model) return 130;
-  RAISON_ASSIGN(auto m, load_for_use(*model, o.threads, true, o.load));
+  RAISON_ASSIGN(auto m, load_for_use(*model, o.threads, true, o.load, o.adapter));
   const int64_t limit = m->model->info().context_length;
   if (o.context > limit) return error("--ctx {} is more than the model's context of {}", o.context, limit);
   RAISON_ASSIGN(const Thinking thinking, thinking_of(m->text, m->model->info().vocab));
@@ -380,6 +388,7 @@ Result<int> run_generate(GenerateOptions o) {
   base.max_tokens = sampling.max_tokens;
   base.stop_ids = m->text.stop_ids;
   base.think = thinking.rules;
+  base.adapter = m->adapter;
   RAISON_ASSIGN(base.think_limits, think_limits(m->text, thinking, o.thinking));
   RAISON_ASSIGN(auto prompts, read_prompts(o, m->text, thinking));
   RAISON_ASSIGN(const auto verifier, verifier_for(o, prompts));
@@ -456,6 +465,7 @@ void add_generate(CLI::App& app, Action& action) {
       ->type_name("N");
   add_cache_type_option(command, &options->cache_type, "");
   add_cache_memory_option(command, &options->cache_memory);
+  add_adapter_option(command, &options->adapter);
   add_weights_memory_option(command, &options->load.weights_memory);
   add_threads_option(command, &options->threads);
   options->thinking.add_to(command);

@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kFarthestPosition = int64_t{1} << 26;  // beyond it sines and cosines are not promised (docs/numerics.md, 2)
 
 struct LogitsOptions {
-  std::string model, tokens, out, cache_type;
+  std::string model, tokens, out, cache_type, adapter;
   int threads = 0;
   int64_t chunk = 0, position_offset = 0;
   bool exact = false;
@@ -45,7 +45,7 @@ Result<int> run_logits(const LogitsOptions& options) {
   RAISON_ASSIGN(const std::vector<int32_t> tokens, read_token_list(options.tokens));
   LoadOptions load = options.load;
   if (options.exact) load.repack = DType::F32;
-  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, false, load));
+  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, false, load, options.adapter));
   const int64_t vocab = m->model->info().vocab;
   RAISON_RETURN_IF_ERROR(check_tokens(tokens, vocab));
   const int64_t context = m->model->info().context_length;
@@ -55,13 +55,13 @@ Result<int> run_logits(const LogitsOptions& options) {
     return error("--position-offset {}: {} tokens from there go beyond position {}", options.position_offset, tokens.size(),
                  kFarthestPosition);
   RAISON_ASSIGN(const DType cache, cache_type_for(*m->model, options.cache_type));
-  RAISON_ASSIGN(const std::vector<float> logits,
-                compute_logits(*m->model, *m->pool, *m->kernels, cache, tokens, options.chunk, options.position_offset));
+  RAISON_ASSIGN(const std::vector<float> logits, compute_logits(*m->model, *m->pool, *m->kernels, cache, tokens, options.chunk,
+                                                                options.position_offset, m->adapter));
   if (!options.out.empty()) {
     const auto rows = static_cast<int64_t>(tokens.size());
     RAISON_RETURN_IF_ERROR(write_safetensors(
         options.out, {{"logits", DType::F32, {rows, vocab}, logits.data()}, {"tokens", DType::I32, {rows}, tokens.data()}},
-        {{"model", m->files.path}, {"cache_type", options.cache_type}}));
+        {{"model", m->files.path}, {"cache_type", options.cache_type}, {"adapter", options.adapter}}));
     put(fmt::format("{}: logits F32 [{}, {}], tokens I32 [{}]; cache {}, kernels {}\n", options.out, rows, vocab, rows,
                     options.cache_type, m->kernels->name));
     return 0;
@@ -89,6 +89,7 @@ void add_logits(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->type_name("N");
   command->add_flag("--exact", options->exact, "Compute with the weights' values in fp32: no int8 activations, no rounding");
+  add_adapter_option(command, &options->adapter);
   add_weights_memory_option(command, &options->load.weights_memory);
   command->add_option("--position-offset", options->position_offset, "Shift of all rotary positions (default: 0)")
       ->check(CLI::Range(int64_t{0}, kFarthestPosition))

@@ -79,6 +79,7 @@ int run(int argc, char** argv) {
   add_bench(app, action);
   add_quantize(app, action);
   add_convert(app, action);
+  add_merge(app, action);
   add_tokenize(app, action);
   add_render(app, action);
   add_logits(app, action);

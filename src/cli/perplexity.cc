@@ -13,7 +13,7 @@ namespace raison::cli {
 namespace {
 
 struct PerplexityOptions {
-  std::string model, file, cache_type;
+  std::string model, file, cache_type, adapter;
   int64_t context = 0;
   int threads = 0;
   LoadOptions load;
@@ -43,7 +43,7 @@ Result<Sum> score_window(LoadedModel& m, const std::vector<int32_t>& tokens, siz
   if (bos) window[0] = *bos;
   std::copy_n(tokens.data() + begin, end - begin, window.data() + lead);
   const int64_t vocab = m.model->info().vocab;
-  RAISON_ASSIGN(const std::vector<float> logits, compute_logits(*m.model, *m.pool, *m.kernels, cache, window));
+  RAISON_ASSIGN(const std::vector<float> logits, compute_logits(*m.model, *m.pool, *m.kernels, cache, window, 0, 0, m.adapter));
   Sum sum;
   for (size_t i = 0; i + 1 < window.size(); ++i) {
     sum.nll += negative_log_likelihood(logits.data() + static_cast<int64_t>(i) * vocab, vocab, window[i + 1]);
@@ -54,7 +54,7 @@ Result<Sum> score_window(LoadedModel& m, const std::vector<int32_t>& tokens, siz
 
 Result<int> run_perplexity(const PerplexityOptions& options) {
   RAISON_ASSIGN(const std::string text, read_file(options.file, size_t{256} << 20));
-  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, true, options.load));
+  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, true, options.load, options.adapter));
   const int64_t limit = m->model->info().context_length;
   if (options.context > limit) return error("--ctx {} is more than the model's context of {}", options.context, limit);
   const int64_t window = options.context > 0 ? options.context : std::min(kDefaultWindow, limit);
@@ -100,6 +100,7 @@ void add_perplexity(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
       ->type_name("N");
   add_cache_type_option(command, &options->cache_type, "f32");
+  add_adapter_option(command, &options->adapter);
   add_weights_memory_option(command, &options->load.weights_memory);
   add_threads_option(command, &options->threads);
   command->footer(

@@ -157,6 +157,7 @@ Request engine_request(const TextSide& text, const Thinking& thinking, const Rep
   job.sampling = request.sampling;
   job.max_tokens = request.max_tokens;
   job.stop_ids = text.stop_ids;
+  job.adapter = request.adapter;
   return job;
 }
 

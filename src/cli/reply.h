@@ -19,6 +19,7 @@ struct ReplyRequest {
   SamplingParams sampling;
   std::vector<std::string> stop;  // strings that end the reply; not printed
   int64_t max_tokens = 0;         // 0: what the context holds
+  int32_t adapter = -1;           // LoadedModel's
   bool trim = true;               // white space before the answer is left out (false: --raw)
   bool keys = false;              // the keyboard is ours meanwhile: Ctrl+E ends the thought
   bool show_thinking = false;     // thoughts stay on the terminal; else they shrink to one line when done

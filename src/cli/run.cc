@@ -47,7 +47,7 @@ Result<int> run_command(const Command& command) {
   if (!chat) { RAISON_ASSIGN(prompt, read_text(command.input)); }
   RAISON_ASSIGN(const auto model, find_or_pull(options.model));
   if (!model) return 130;
-  RAISON_ASSIGN(auto m, load_for_use(*model, options.threads, true, options.load));
+  RAISON_ASSIGN(auto m, load_for_use(*model, options.threads, true, options.load, options.adapter));
   const int64_t limit = m->model->info().context_length;
   if (options.context > limit) return error("--ctx {} is more than the model's context of {}", options.context, limit);
   EngineOptions engine_options;
@@ -77,6 +77,7 @@ void add_run(CLI::App& app, Action& action) {
                     "A conversation that outgrows the context loses its oldest turns (default: it is refused)");
   add_cache_type_option(command, &options->run.cache_type, "");
   add_cache_memory_option(command, &options->run.cache_memory);
+  add_adapter_option(command, &options->run.adapter);
   add_weights_memory_option(command, &options->run.load.weights_memory);
   add_threads_option(command, &options->run.threads);
   options->run.thinking.add_to(command);

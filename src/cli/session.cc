@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/hub_session.h"
+#include "convert/peft.h"
 
 namespace raison::cli {
 namespace fs = std::filesystem;
@@ -149,8 +150,8 @@ Result<TextSide> load_text_side(const std::string& path) {
   return load_text_side(files);
 }
 
-Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, int threads, bool need_text,
-                                                  LoadOptions options) {
+Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, int threads, bool need_text, LoadOptions options,
+                                                  const std::string& adapter) {
   auto loaded = std::make_unique<LoadedModel>();
   RAISON_ASSIGN(loaded->kernels, select_kernels_from_environment());
   RAISON_ASSIGN(const std::string path, resolve_model(argument));
@@ -161,11 +162,19 @@ Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, i
   } else if (need_text) {
     return text.error();
   }
+  if (!adapter.empty()) {
+    RAISON_ASSIGN(const auto outline, outline_model(loaded->files));
+    RAISON_RETURN_IF_ERROR(read_lora(adapter, *outline, false));
+  }
   if (!options.weights_memory) {  // experts beyond what is free would be swapped, or end the program
     if (const auto free = available_memory()) options.weights_memory = *free / 100 * 85;
     options.weights_memory_is_wish = true;
   }
   RAISON_ASSIGN(loaded->model, load_model(loaded->files, options));
+  if (!adapter.empty()) {
+    RAISON_ASSIGN(LoraAdapter lora, read_lora(adapter, *loaded->model, false));
+    loaded->adapter = loaded->model->add_adapter(std::move(lora.adapter));
+  }
   const int64_t vocab = loaded->model->info().vocab;
   std::erase_if(loaded->text.stop_ids, [&](int32_t id) { return id >= vocab; });
   loaded->pool = std::make_unique<ThreadPool>(threads > 0 ? threads : ThreadPool::default_threads());

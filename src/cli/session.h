@@ -41,11 +41,12 @@ struct LoadedModel {
   const KernelTable* kernels = nullptr;
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<Model> model;
+  int32_t adapter = -1;  // for requests: the id of the one that was asked for
 };
 // threads 0: all that this process may use. The order of checks: ISA, files, tokenizer, weights, so that a mistake costs
-// no loading time. need_text false: a missing tokenizer is no error (text.tokenizer is then null).
+// no loading time. need_text false: a missing tokenizer is no error (text.tokenizer is then null). `adapter`: a folder of PEFT's; empty: none.
 Result<std::unique_ptr<LoadedModel>> load_for_use(const std::string& argument, int threads, bool need_text = true,
-                                                  LoadOptions options = {});
+                                                  LoadOptions options = {}, const std::string& adapter = "");
 
 // "f32", "f16", "bf16" (checked when parsing the command line).
 DType float_type_from(const std::string& name);
