@@ -210,6 +210,41 @@ TEST_F(LoraGoldens, GradientsThroughOtherTypesOfBases) {
   }
 }
 
+// Quantised checkpoints as they lie on disk (FP8): a matrix's products are those of its values in fp32 to the bit, and so are the gradients.
+TEST_F(LoraGoldens, AnFp8BaseIsItsValuesToTheBit) {
+  int64_t of_fp8 = 0;
+  for (const auto& e : stdfs::directory_iterator(lora_goldens_root())) {
+    auto files =
+        stdfs::exists(e.path() / "config.json") ? ModelFiles::open(e.path().string()) : Result<ModelFiles>(error("none"));
+    if (!files.ok() || !files->config.contains("quantization_config")) continue;
+    SCOPED_TRACE(e.path());
+    std::vector<float> gradients[2];
+    double losses[2] = {0, 1};
+    for (const bool wide : {false, true}) {
+      LoadOptions options;
+      if (wide) options.repack = DType::F32;
+      auto model = load_model(*files, options);
+      ASSERT_TRUE(model.ok()) << model.message();
+      for (const auto& p : (*model)->parameters().all())
+        of_fp8 += p->is_matrix() && p->matrix_type() == DType::F8_E4M3 && !p->name.ends_with("kv_b_proj.weight");
+      auto adapter = random_adapter(**model, 3, 0.5f, 8);
+      (*model)->add_adapter(adapter);
+      KvCache cache(*(*model)->kv_layout(DType::F32, 64));
+      TrainBatch batch = make_train_batch(cache, {random_tokens(20, (*model)->info().vocab, 1)}, {1});
+      batch.batch.adapters = {0};
+      GradientStore store(adapter->parameters());
+      losses[wide] = loss_and_gradients(**model, pool_, kernels_, batch, &store);
+      for (const auto& p : adapter->parameters().all())
+        if (store.has_total(*p))
+          gradients[wide].insert(gradients[wide].end(), store.total(*p), store.total(*p) + p->value_count());
+    }
+    EXPECT_EQ(losses[0], losses[1]);
+    EXPECT_GT(gradients[0].size(), 1000u);
+    EXPECT_TRUE(same_bits(gradients[0], gradients[1], 1));
+  }
+  EXPECT_GT(of_fp8, 10) << "no folder in FP8 among the goldens";
+}
+
 // The base and the adapter as one model, in either format from either, answers as the two do apart.
 TEST_F(LoraGoldens, Merged) {
   for (const std::string& folder : folders_with_lora()) {
