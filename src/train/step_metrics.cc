@@ -67,9 +67,9 @@ Json step_json(const StepMetrics& m) {
   if (m.validation_reward) j["validation_reward"] = *m.validation_reward;
   if (m.policy) j.update(policy_metrics_json(*m.policy));
   for (const auto& [name, value] : m.more) j[name] = value;
-  j["memory_bytes"] = m.memory;
-  j["seconds"] = m.seconds;
+  j["seconds"] = m.seconds;  // from here on: what is another number in every run
   j["tokens_per_second"] = m.tokens_per_second;
+  j["memory_bytes"] = m.memory;
   return j;
 }
 
