@@ -106,6 +106,14 @@ bool long_decimal(const std::string& digits) {
          12;
 }
 
+// "(C) 12", an option with its value: the value. Null: it is none.
+MathExpr behind_label(const MathExpr& e) {
+  if (e->kind != Kind::Mul || e->kids[0]->kind != Kind::Text) return nullptr;
+  const std::string& label = e->kids[0]->text;
+  if (label.size() != 3 || label[0] != '(' || label[1] < 'A' || label[1] > 'Z' || label[2] != ')') return nullptr;
+  return math_product({e->kids.begin() + 1, e->kids.end()});
+}
+
 class Comparer {
  public:
   Comparer(int64_t decimals, MathBudget* budget) : decimals_(decimals), budget_(budget) {}
@@ -116,6 +124,7 @@ class Comparer {
     if (math_key(g) == math_key(a)) return true;
     if (g->kind == Kind::Relation && !has_signs(g) && !is_list(a) && !has_signs(a)) return relation(g, a);
     if (a->kind == Kind::Relation && !has_signs(a) && !is_list(g) && !has_signs(g)) return relation(g, a);
+    if (const MathExpr value = behind_label(a)) return same(g, g->kind == Kind::Text ? a->kids[0] : value);
     if (is_conditions(g) || is_conditions(a)) {
       const auto x = values_of(g), y = values_of(a);
       if (x && y) return same_set(*x, *y);

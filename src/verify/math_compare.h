@@ -12,7 +12,7 @@ namespace raison {
 //   5, 5 cm and $5 are the same, 5 cm and 5 m are not; 25% is 0.25 and 25;
 //   x = 5 is 5, and so is any name before the sign; x = 5 is not y = 5; equations up to a factor; x >= 2 is [2, oo);
 //   1, 2 is {2, 1} and (1, 2), but (1, 2) is not {1, 2}; 3 +- 1 is 4, 2; vectors are points, but a row is no column;
-//   52_8 is 52 (its base left out) and never 42.
+//   52_8 is 52 (its base left out) and never 42; "(C) 12" is 12 and (C), whichever the gold is.
 bool same_math(const MathExpr& gold, const MathExpr& answer, int64_t decimals, MathBudget* budget);
 
 // Whether two answers are written the same: but for commands of style, spaces, brackets around all of it and, where they are words, capital letters.

@@ -362,7 +362,10 @@ class Lexer {
     for (const char c : group())
       if (c != '{' && c != '}' && c != '$') content += math_space(c) || c == '~' ? ' ' : c;
     if (!fault_.empty()) return;
-    const std::string_view inner = trim(content);
+    std::string_view inner = trim(content);
+    // "(081)": a number as an option is written.
+    if (inner.size() > 2 && inner.front() == '(' && inner.back() == ')' && is_number(inner.substr(1, inner.size() - 2)))
+      inner = inner.substr(1, inner.size() - 2);
     if (inner.empty()) {
       spaced_ = true;
       return;

@@ -272,10 +272,13 @@ class MathParser {
       part = math_quotient(math_number(now().text), math_number(ahead(2).text));
       take(), take(), take();
     }
-    if (part && !now().is("^") && !now().is("!")) return math_sum({whole, part});
+    const bool degrees = now().is("^") && (is_circ(ahead(1)) || (ahead(1).is("{") && is_circ(ahead(2))));
+    if (part && (degrees || !now().is("^")) && !now().is("!")) return suffixes(math_sum({whole, part}));
     reset(begin);
     return factor();
   }
+
+  static bool is_circ(const MathToken& t) { return t.kind == MathToken::Command && (t.text == "circ" || t.text == "degree"); }
 
   // fraction_part() may split a number's token; going back needs them whole.
   void reset(size_t at) {
@@ -352,7 +355,10 @@ class MathParser {
     Nest depth(*this);
     bars_ = depth.bars;  // a factor is no bracket
     if (!ok()) return math_number("0");
-    MathExpr e = atom();
+    return suffixes(atom());
+  }
+
+  MathExpr suffixes(MathExpr e) {
     while (ok()) {
       if (now().is("^")) {
         take();
@@ -397,12 +403,11 @@ class MathParser {
   }
 
   MathExpr power(const MathExpr& base) {
-    if (is_command("circ") || is_command("degree")) {
+    if (is_circ(now())) {
       take();
       return node(Kind::Degree, {base});
     }
-    if (now().is("{") && ahead(1).kind == MathToken::Command && (ahead(1).text == "circ" || ahead(1).text == "degree") &&
-        ahead(2).is("}")) {
+    if (now().is("{") && is_circ(ahead(1)) && ahead(2).is("}")) {
       take(), take(), take();
       return node(Kind::Degree, {base});
     }
@@ -564,7 +569,7 @@ class MathParser {
       return letters.empty() ? fail("an angle without a name") : math_leaf(Kind::Symbol, "angle " + letters);
     }
     if (name == "mod") return node(Kind::Call, "mod", {argument()});
-    return fail("\\" + name + " can't be read here");
+    return fail(name == "unread" ? "sums, products, integrals and limits can't be read" : "\\" + name + " can't stand here");
   }
 
   MathExpr root() {
