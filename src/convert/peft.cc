@@ -127,13 +127,14 @@ class LoraBuilder {
   LoraAdapter out_;
 };
 
+bool is_all_linear(const PeftConfig& config) { return config.target_modules == std::vector<std::string>{"all-linear"}; }
+
 // What a name in target_modules can only mean, and no adapter can be on.
 Status check_targets(const PeftConfig& config, const PeftTargets& targets, const Model& model, const std::string& where) {
   const auto refuse = [&](const std::string& module, const char* what) {
     return error("{}: target_modules names {}, {}; adapters are on the layers' projections", where, module, what);
   };
-  const bool all = config.target_modules == std::vector<std::string>{"all-linear"};
-  if (all) return {};
+  if (is_all_linear(config)) return {};
   for (const char* module : {"model.embed_tokens", "lm_head"})
     if (targets.has_module(module)) return refuse(module, "the table of embeddings or the head");
   for (const auto& p : model.parameters().all()) {
@@ -143,8 +144,15 @@ Status check_targets(const PeftConfig& config, const PeftTargets& targets, const
   return {};
 }
 
-// `file`: what an adapter on disk holds; null for a new one. Experts in a list of modules, as older versions of transformers have them,
-// are there only on disk.
+// Whether `module` of a matrix that targets name has an adapter. `file`: what an adapter on disk holds; null for a new one. Experts in a
+// list of modules, as older versions of transformers have them, are there only on disk; there, what "all-linear" means is what it holds.
+bool is_wanted(const std::string& module, bool of_experts, bool all_linear, const Model& model, const SafetensorsFile* file) {
+  const bool in_file = file && file->find(kPrefix + module + ".lora_A.weight");
+  if (of_experts) return in_file;
+  if (!all_linear) return true;
+  return file ? in_file : model.info().experts == 0 || module.find(".mlp.") == std::string::npos;
+}
+
 Result<LoraAdapter> build_lora(const Model& model, const PeftConfig& config, const std::string& where, bool trainable,
                                const SafetensorsFile* file) {
   RAISON_ASSIGN(const auto targets, PeftTargets::of(config, where));
@@ -152,6 +160,7 @@ Result<LoraAdapter> build_lora(const Model& model, const PeftConfig& config, con
   LoraBuilder builder(*targets, trainable);
   std::string layer_of_experts;
   const auto experts = experts_of(model);
+  const bool all_linear = is_all_linear(config);
   for (const auto& p : model.parameters().all()) {
     const auto [layer, kind] = expert_of(*p);
     if (!layer.empty() && layer != layer_of_experts) {  // with the first of them
@@ -159,9 +168,8 @@ Result<LoraAdapter> build_lora(const Model& model, const PeftConfig& config, con
       RAISON_RETURN_IF_ERROR(builder.add_experts(layer, experts.at(layer)));
     }
     const std::string module = module_of(*p);
-    if (!is_linear(*p) || !targets->has_module(module)) continue;
-    if (!layer.empty() && !(file && file->find(kPrefix + module + ".lora_A.weight"))) continue;
-    RAISON_RETURN_IF_ERROR(builder.add_linear(*p));
+    if (is_linear(*p) && targets->has_module(module) && is_wanted(module, !layer.empty(), all_linear, model, file))
+      RAISON_RETURN_IF_ERROR(builder.add_linear(*p));
   }
   if (builder.empty())
     return error("{}: target_modules and target_parameters name nothing that this {} model has", where,
@@ -173,7 +181,7 @@ Result<LoraAdapter> build_lora(const Model& model, const PeftConfig& config, con
 
 // Readers want names.
 void spell_out_targets(LoraAdapter* lora) {
-  if (lora->config.target_modules != std::vector<std::string>{"all-linear"}) return;
+  if (!is_all_linear(lora->config)) return;
   std::set<std::string> names;
   for (const auto& p : lora->adapter->parameters().all()) {
     const std::string module = p->name.substr(0, p->name.rfind(".lora_"));

@@ -13,7 +13,8 @@ struct PeftConfig {
   double alpha = 8;
   bool rslora = false;  // scale alpha / sqrt(r) (arXiv:2312.03732) instead of alpha / r
   // Names of modules, whole ("model.layers.0.self_attn.q_proj") or their ends ("q_proj", "self_attn.q_proj"); {"all-linear"}: every
-  // matrix of the layers but routers and routed experts.
+  // matrix of the layers but routers, and in a model with routed experts those of attention alone: PEFT (0.21, transformers 5) takes names
+  // of an MLP's projections for the routed experts there, and so cannot load adapters on shared experts and dense layers.
   std::vector<std::string> target_modules;
   std::string target_regex;  // or the whole names that this matches
   // Routed experts, which transformers holds as parameters of their own: ends of "...mlp.experts.gate_up_proj" and

@@ -32,7 +32,7 @@ struct Request {
   uint64_t sample_index = 0;                       // which of the n samples of one prompt this is (keys the random numbers)
   int64_t max_tokens = 0;                          // generated tokens at most; 0 = what the context, and the whole cache, hold
   std::vector<int32_t> stop_ids;                   // end the sequence; the id itself is reported as its last token
-  int32_t adapter = -1;                            // -1: the base
+  int32_t adapter = -1;                            // an id of Model::add_adapter; -1: the base
   std::shared_ptr<const ThinkRules> think;         // null: the model does not think
   ThinkPhase think_start = ThinkPhase::Undecided;  // in which the prompt ends
   ThinkLimits think_limits;

@@ -110,12 +110,12 @@ TEST(Peft, TargetsAreNamesEndsAndPatterns) {
   PeftConfig one = lora_of({"q_proj"});
   one.layers = {1};
   EXPECT_EQ(ending_in(made(*dense, one), "lora_A.weight"), 1);
-  // Everything but routers, routed experts, embeddings and the head; written with names.
+  // Everything but routers, embeddings and the head; in a model with experts attention alone. Written with names.
+  EXPECT_EQ(ending_in(made(*dense, lora_of({"all-linear"})), "lora_A.weight"), 14);
   const LoraAdapter all = made(*v3, lora_of({"all-linear"}));
   EXPECT_EQ(ending_in(all, "self_attn.kv_b_proj.lora_A.weight"), 2);
-  EXPECT_EQ(ending_in(all, "shared_experts.down_proj.lora_B.weight"), 1);
-  EXPECT_EQ(ending_in(all, "mlp.gate.lora_A.weight"), 0);
-  for (const std::string& n : names_of(all)) EXPECT_EQ(n.find(".experts."), std::string::npos) << n;
+  for (const std::string& n : names_of(all)) EXPECT_EQ(n.find(".mlp."), std::string::npos) << n;
+  EXPECT_EQ(ending_in(made(*v3, lora_of({"up_proj"})), "shared_experts.up_proj.lora_B.weight"), 1) << "by name";
   EXPECT_EQ(std::count(all.config.target_modules.begin(), all.config.target_modules.end(), "kv_a_proj_with_mqa"), 1);
   for (const char* never : {"embed_tokens", "lm_head", "gate", "input_layernorm"})
     EXPECT_REFUSED(create_lora(*v3, lora_of({"q_b_proj", never}), 1), never);
