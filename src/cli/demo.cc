@@ -53,8 +53,9 @@ std::string introduction(const LoadedModel& m, bool bundled) {
         "target. Answers are checked exactly.\n\n",
         name_of(m), human_count(static_cast<double>(m.model->info().parameters)));
   return fmt::format(
-      "This is {}, a model of {} parameters that raison itself trained. It knows the\n"
-      "numbers from 0 to 99, and one task: combine three numbers, each used once, by + - * to reach a target.\n"
+      "This is {}, a model of {} parameters that raison itself taught: first to calculate and\n"
+      "to search, then, by rewards alone, to keep looking. It knows the numbers from 0 to 99, and one task: combine three\n"
+      "numbers, each used once, by + - * to reach a target.\n"
       "It thinks first: \"| 7 + 5 = 12\" combines two numbers, \"12 - 4 = 8 yes\" tries the third; lo and hi say\n"
       "that the result lies below or above the target. Below, thoughts are dim, and answers are checked exactly.\n\n",
       name_of(m), human_count(static_cast<double>(m.model->info().parameters)));
@@ -64,13 +65,19 @@ std::string closing(int right, size_t asked, bool bundled) {
   const std::string score = fmt::format("{} of {} right.", right, asked);
   if (!bundled) return score + "\n";
   return score +
-         " This is the untaught base: it can calculate, but it gives up early, on purpose: about\n"
-         "four of five such problems are lost. Teaching it to keep looking comes by rewards alone, right or wrong.\n\n"
+         " Of 1,024 problems whose numbers it never saw together in training it solves 87 %;\n"
+         "its base, countdown-base, 19 %. Between the two lie 60 steps of reinforcement learning, one or two minutes on two\n"
+         "cores, in which nothing was said but right or wrong (recipes/countdown-zero.toml).\n"
+         "To be open about it: the base's drills held the sums and products of these problems, never the problems; and the base\n"
+         "can search already, it only gives up early: made to think on (--minimum 8 --count lo,hi,yes --until yes) it solves\n"
+         "84 % untaught. What the rewards taught is, above all, that going on pays.\n\n"
          "Ask your own (three numbers from 1 to 10):\n"
          "  ./run run -p \"2 4 8 -> 24\"        one question\n"
          "  ./run run                          a chat\n"
+         "  ./run demo countdown-base          the same problems, untaught\n"
+         "  ./run train grpo recipes/countdown-zero.toml     teach it yourself; ./run train --plot runs/countdown-zero\n"
          "  ./run run YOUR_MODEL               any other model: a folder with config.json, a GGUF file, or an ID of the hub\n"
-         "  ./run --help                       everything else\n";
+         "  ./run --help                       everything else; docs/teaching.md: your own task in ten minutes\n";
 }
 
 Result<int> run_demo(const DemoOptions& options) {

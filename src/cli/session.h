@@ -14,7 +14,7 @@
 
 namespace raison::cli {
 
-constexpr const char* kBundledModel = "countdown-base";
+constexpr const char* kBundledModel = "countdown-zero";
 
 // The path of a MODEL argument: "" is the bundled model; what exists as a path is that path; a name that is no path but lies among
 // the bundled models is found there ($RAISON_MODELS, else models/ beside the source or the installed program); ORG/NAME
