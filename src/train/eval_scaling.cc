@@ -1,9 +1,8 @@
 #include "train/eval_scaling.h"
 
 #include <algorithm>
-#include <cmath>
-#include <unordered_map>
 
+#include "train/rollouts.h"
 #include "train/svg_plot.h"
 #include "train/task_source.h"
 
@@ -62,38 +61,30 @@ class ScalingRun {
  private:
   // `each` samples of every problem: problem p's are [p*each, (p+1)*each).
   Result<std::vector<Drawn>> draw(int64_t each, const ThinkLimits& limits) {
-    std::vector<Drawn> out(problems_.size() * static_cast<size_t>(each));
-    std::unordered_map<uint64_t, size_t> index;
-    for (size_t i = 0; i < out.size(); ++i) {
-      const auto& prompt = problems_[i / static_cast<size_t>(each)];
-      Request r;
-      r.prompt = prompt;
-      r.sampling.temperature = static_cast<float>(o_.temperature);
-      r.sampling.seed = hash_seed({o_.sample_seed, i / static_cast<size_t>(each)});
-      r.sample_index = i % static_cast<size_t>(each);
-      r.max_tokens = o_.length - static_cast<int64_t>(prompt.size());
-      r.stop_ids = {SyntheticTask::kEos};
-      r.adapter = o_.adapter;
-      if (const auto marks = task_.counted_thought()) {
-        r.think = marks->rules;
-        r.think_start = ThinkPhase::Thinking;
-        r.think_limits = limits;
-      }
-      RAISON_ASSIGN(const uint64_t id, engine_.submit(std::move(r)));
-      index[id] = i;
+    RolloutOptions options;
+    options.group = each;
+    options.sampling.temperature = static_cast<float>(o_.temperature);
+    options.length = o_.length;
+    options.stop_ids = {SyntheticTask::kEos};
+    options.adapter = o_.adapter;
+    std::vector<RolloutPrompt> prompts;
+    for (const auto& problem : problems_) prompts.push_back({problem, ThinkPhase::Thinking});
+    if (const auto marks = task_.counted_thought()) {
+      options.think = marks->rules;
+      options.think_limits = limits;
     }
-    std::string fault;
-    RAISON_RETURN_IF_ERROR(engine_.run([&](const TokenEvent& e) {
-      if (e.finish == FinishReason::Error) {
-        fault = e.error;
-        return;
-      }
-      out[index.at(e.request)].reply.add(e);
-      if (e.finish != FinishReason::None && o_.progress) o_.progress(++done_, total_);
-    }));
-    if (!fault.empty()) return error("evaluation: {}", fault);
-    for (size_t i = 0; i < out.size(); ++i)
-      out[i].reward = task_.reward(problems_[i / static_cast<size_t>(each)], out[i].reply.tokens);
+    std::vector<Rollout> rollouts;
+    RAISON_RETURN_IF_ERROR(
+        draw_rollouts(engine_, prompts, o_.sample_seed, options, &rollouts, [&](int64_t finished) -> Result<bool> {
+          if (o_.progress) o_.progress(done_ + finished, total_);
+          return true;
+        }));
+    done_ += static_cast<int64_t>(rollouts.size());
+    std::vector<Drawn> out;
+    for (Rollout& r : rollouts) {
+      out.push_back({std::move(r.reply), 0});
+      out.back().reward = task_.reward(r.prompt, out.back().reply.tokens);
+    }
     return out;
   }
 
@@ -103,7 +94,7 @@ class ScalingRun {
     p.x = x;
     p.accuracy = right / n;
     p.tokens = tokens / n;
-    wilson_interval(p.accuracy, static_cast<int64_t>(problems_.size()), &p.low, &p.high);
+    wilson_interval(p.accuracy, n, &p.low, &p.high);
     return p;
   }
 
@@ -160,20 +151,6 @@ class ScalingRun {
 };
 
 }  // namespace
-
-void wilson_interval(double share, int64_t n, double* low, double* high) {
-  if (n <= 0) {
-    *low = 0;
-    *high = 1;
-    return;
-  }
-  constexpr double z = 1.959963984540054;
-  const double count = static_cast<double>(n), z2 = z * z / count;
-  const double centre = (share + z2 / 2) / (1 + z2);
-  const double half = z / (1 + z2) * std::sqrt(share * (1 - share) / count + z2 / (4 * count));
-  *low = std::max(0.0, centre - half);
-  *high = std::min(1.0, centre + half);
-}
 
 Result<ScalingReport> evaluate_scaling(Model& model, const Tokenizer& tokenizer, Exec& exec, const KernelTable& kernels,
                                        const SyntheticTask& task, const ScalingOptions& o) {

@@ -5,6 +5,7 @@
 
 #include "engine/voting.h"
 #include "tokenizer/tokenizer.h"
+#include "train/eval_stats.h"
 #include "train/synthetic_task.h"
 
 namespace raison {
@@ -45,8 +46,5 @@ Result<ScalingReport> evaluate_scaling(Model& model, const Tokenizer& tokenizer,
                                        const SyntheticTask& task, const ScalingOptions& options);
 nlohmann::ordered_json scaling_report_json(const ScalingReport& report);
 std::string scaling_report_svg(const ScalingReport& report);
-
-// Wilson's interval of a share of n (two-sided, 95 %).
-void wilson_interval(double share, int64_t n, double* low, double* high);
 
 }  // namespace raison

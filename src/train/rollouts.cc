@@ -1,5 +1,6 @@
 #include "train/rollouts.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "base/rng.h"
@@ -15,6 +16,7 @@ Request request_of(const RolloutPrompt& prompt, uint64_t seed, size_t place, int
   r.sampling.seed = hash_seed({seed, place});
   r.sample_index = static_cast<uint64_t>(sample);
   r.max_tokens = o.length - static_cast<int64_t>(prompt.tokens.size());
+  if (o.max_tokens > 0) r.max_tokens = std::min(r.max_tokens, o.max_tokens);
   r.stop_ids = o.stop_ids;
   r.adapter = o.adapter;
   r.think = o.think;

@@ -11,7 +11,8 @@ struct RolloutOptions {
   // Temperature above 0; its seed is not used. What truncates or bends the distribution makes rollouts off policy, their logprobs stay those of
   // softmax(logits / temperature).
   SamplingParams sampling;
-  int64_t length = 0;  // tokens at most, the prompt's included
+  int64_t length = 0;      // tokens at most, the prompt's included
+  int64_t max_tokens = 0;  // of a reply at most, within `length`; 0 = no other bound
   std::vector<int32_t> stop_ids;
   int32_t adapter = -1;  // an id of the model's; -1: the base
   // How thoughts are marked and bounded; null: they are not.

@@ -5,7 +5,7 @@
 
 #include <limits>
 
-#include "train/eval_scaling.h"
+#include "train/eval_stats.h"
 
 namespace raison::testing {
 namespace {
