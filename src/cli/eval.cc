@@ -1,187 +1,152 @@
 // raison eval: how often a model is right.
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/live_block.h"
-#include "cli/session.h"
-#include "train/countdown_task.h"
-#include "train/eval_countdown.h"
-#include "train/eval_scaling.h"
+#include "cli/eval_command.h"
 
 namespace raison::cli {
 namespace {
 
-struct EvalOptions {
-  std::string model, task, json, plot, cache_type, adapter;
-  int64_t samples = -1, greedy = -1;
-  std::vector<int64_t> votes, budgets, minimums;
-  bool scales() const { return !votes.empty() || !budgets.empty() || !minimums.empty(); }
-  uint64_t seed = 1;
-  int threads = 0;
-  LoadOptions load;
-};
-
-std::string row(const char* label, const std::string& sampled, const std::string& greedy) {
-  return fmt::format("{:<30}{:>12}{:>12}\n", label, sampled, greedy);
+std::string known_tasks() {
+  std::string out;
+  for (const EvalPreset& p : eval_presets()) out += std::string(out.empty() ? "" : ", ") + p.name;
+  return out + ", reverse";
 }
 
-std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
-
-std::string table(const CountdownReport& r) {
-  const auto both = [&](const char* label, auto value) {
-    return row(label, r.sampled.problems > 0 ? value(r.sampled) : "-", r.greedy.problems > 0 ? value(r.greedy) : "-");
-  };
-  using S = const CountdownScore&;
-  std::string out = row("countdown, held out", "T = 1", "greedy");
-  out += both("problems", [](S s) { return fmt::format("{}", s.problems); });
-  out += both("right", [](S s) { return percent(s.accuracy); });
-  out += both("tokens in a reply", [](S s) { return fmt::format("{:.1f}", s.length); });
-  out += both("cut off", [](S s) { return percent(s.truncated); });
-  out += both("equations right", [](S s) { return s.equations > 0 ? percent(s.arithmetic) : std::string("-"); });
-  out += both("verdicts right", [](S s) { return s.verdict_count > 0 ? percent(s.verdicts) : std::string("-"); });
-  out += both("tries in a thought", [](S s) { return fmt::format("{:.1f}", s.leaves); });
-  out += both("seconds", [](S s) { return fmt::format("{:.1f}", s.seconds); });
-  return out;
+// NAME[=FILE] of a task that is known, or a file. What else is wrong is found when all is read.
+std::string check_task_word(std::string& word) {
+  std::error_code ec;
+  const bool known = find_eval_preset(word) || word == "reverse" || word.find('=') != std::string::npos ||
+                     word.find_first_of("./") != std::string::npos || std::filesystem::exists(word, ec);
+  return known ? "" : fmt::format("no task is called \"{}\"; there are {}, and any file with --verifier", word, known_tasks());
 }
 
-std::string curves_table(const char* title, const char* head, const std::vector<ScalingCurve>& curves) {
-  if (curves.empty()) return "";
-  std::string out = fmt::format("\n{}\n{:>8}", title, head);
-  for (const ScalingCurve& c : curves) out += fmt::format("{:>26}", curves.size() > 1 ? c.label : "right");
-  out += fmt::format("{:>12}\n", "tokens");
-  for (size_t i = 0; i < curves.front().points.size(); ++i) {
-    out += fmt::format("{:>8}", curves.front().points[i].x);
-    for (const ScalingCurve& c : curves) {
-      const ScalingPoint& p = c.points[i];
-      out += fmt::format("{:>26}", fmt::format("{} ({:.1f} to {:.1f})", percent(p.accuracy), 100 * p.low, 100 * p.high));
-    }
-    out += fmt::format("{:>12.1f}\n", curves.front().points[i].tokens);
-  }
-  return out;
+void add_task_options(CLI::App* command, const std::shared_ptr<EvalCommand>& o) {
+  const std::string group = "Questions";
+  command
+      ->add_option("--samples", o->samples,
+                   "Samples of each question (default: 1; aime24: 8); of the built-in countdown, without --limit, the problems "
+                   "asked at temperature 1 (default: 1024; 256 for curves)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->type_name("N")
+      ->group(group);
+  command->add_option("--limit", o->limit, "Ask only the first so many questions (default: all; 256 of a built-in task)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->type_name("N")
+      ->group(group);
+  command->add_option("--verifier", o->verifier, "Who judges the answers to your own file; replaces a known task's own")
+      ->check(CLI::IsMember(verifier_names()))
+      ->type_name("NAME")
+      ->group(group);
+  command->add_option("--verifier-options", o->verifier_options, "Its settings, as a JSON object: {\"division\": false}")
+      ->type_name("JSON")
+      ->group(group);
+  command->add_option("--system", o->system, "System message before every question")->type_name("TEXT")->group(group);
+  command
+      ->add_option("--prompt-suffix", o->suffix,
+                   std::string("A line behind every question; \"\" is none (default for mathematics: ") + kBoxedSuffix + ")")
+      ->type_name("TEXT")
+      ->group(group);
 }
 
-std::string scaling_table(const ScalingReport& r) {
-  std::string out =
-      fmt::format("{}, held out: {} problems, one sample each: {} ({:.1f} to {:.1f}), {:.1f} tokens\n", r.task, r.problems,
-                  percent(r.single.accuracy), 100 * r.single.low, 100 * r.single.high, r.single.tokens);
-  out += curves_table("Thinking in parallel: right answers by votes", "votes", r.votes);
-  out += curves_table("Thinking is cut short: closed after so many failed tries", "tries", r.budgets);
-  out += curves_table("Thinking is kept open: for so many tries, or until one succeeds", "tries", r.minimums);
-  return out + "(in brackets: 95 % intervals; tokens: generated for one problem)\n";
-}
-
-void write_header(nlohmann::ordered_json* j, const EvalOptions& options, const LoadedModel& m) {
-  (*j)["model"] = m.files.path;
-  if (!options.adapter.empty()) (*j)["adapter"] = options.adapter;
-  (*j)["task"] = options.task;
-  (*j)["seed"] = options.seed;
-  (*j)["cache_type"] = options.cache_type;
-  (*j)["kernels"] = m.kernels->name;
-}
-
-Status write_json(const EvalOptions& options, nlohmann::ordered_json j, const LoadedModel& m) {
-  if (options.json.empty()) return {};
-  write_header(&j, options, m);
-  return write_file_atomic(options.json, j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-}
-
-std::function<void(int64_t, int64_t)> live_count() {
-  if (!stderr_is_terminal()) return {};
-  return [](int64_t done, int64_t total) {
-    show_progress(fmt::format("{} of {}", done, total));
-    if (done == total) clear_progress();
-  };
-}
-
-Result<int> run_scaling(const EvalOptions& options, LoadedModel& m) {
-  ScalingOptions o;
-  o.votes = options.votes;
-  o.budgets = options.budgets;
-  o.minimums = options.minimums;
-  for (auto* list : {&o.votes, &o.budgets, &o.minimums}) {
-    std::sort(list->begin(), list->end());
-    list->erase(std::unique(list->begin(), list->end()), list->end());
-  }
-  o.problems = options.samples >= 0 ? options.samples : 256;
-  o.sample_seed = options.seed;
-  RAISON_ASSIGN(o.cache_type, cache_type_for(*m.model, options.cache_type));
-  o.adapter = m.adapter;
-  o.progress = live_count();
-  RAISON_ASSIGN(const ScalingReport report,
-                evaluate_scaling(*m.model, *m.text.tokenizer, *m.pool, *m.kernels, CountdownTask(), o));
-  put(scaling_table(report));
-  RAISON_RETURN_IF_ERROR(write_json(options, scaling_report_json(report), m));
-  if (!options.plot.empty()) RAISON_RETURN_IF_ERROR(write_file_atomic(options.plot, scaling_report_svg(report)));
-  return 0;
-}
-
-Result<int> run_eval(const EvalOptions& options) {
-  if (!options.plot.empty() && !options.scales())
-    return error("--plot draws curves: give --scaling, --votes, --budgets or --minimums too");
-  if (options.greedy >= 0 && options.scales())
-    return error("--greedy has no use with --scaling, --votes, --budgets or --minimums; leave it out");
-  // Tried before the work (and removed again), so that none is lost on a name that can't be written.
-  for (const std::string* file : {&options.json, &options.plot})
-    if (!file->empty()) RAISON_RETURN_IF_ERROR(AtomicFile::create(*file));
-  RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, true, options.load, options.adapter));
-  if (options.scales()) return run_scaling(options, *m);
-  CountdownEvalOptions eval;
-  eval.sampled = options.samples >= 0 ? options.samples : 1024;
-  eval.greedy = options.greedy >= 0 ? options.greedy : (eval.sampled + 1) / 2;
-  eval.sample_seed = options.seed;
-  RAISON_ASSIGN(eval.cache_type, cache_type_for(*m->model, options.cache_type));
-  eval.adapter = m->adapter;
-  eval.progress = live_count();
-  RAISON_ASSIGN(const CountdownReport report, evaluate_countdown(*m->model, *m->text.tokenizer, *m->pool, *m->kernels, eval));
-  put(table(report));
-  RAISON_RETURN_IF_ERROR(write_json(options, countdown_report_json(report), *m));
-  return 0;
+void add_figure_options(CLI::App* command, const std::shared_ptr<EvalCommand>& o) {
+  const std::string group = "Figures";
+  add_list_option(command, "--votes", &o->votes, 1, 1 << 16,
+                  "The k of pass@k and of votes (default: 1, 2, 4 ... up to the samples)")
+      ->group(group);
+  add_list_option(
+      command, "--budgets", &o->budgets, 0, 1 << 24,
+      "Ask once for each: thoughts are closed after that many tokens (of the built-in countdown's own report: failed tries)")
+      ->group(group);
+  command->add_option("--json", o->json, "Write all figures, and each question's answers, to this file")
+      ->type_name("FILE")
+      ->group(group);
+  command->add_option("--samples-file", o->samples_file, "Write every reply to this file, as JSON lines")
+      ->type_name("FILE")
+      ->group(group);
+  command->add_option("--plot", o->plot, "Draw pass@k, votes and budgets into this SVG file")->type_name("FILE")->group(group);
+  const std::string own = "The built-in countdown's own report";
+  command->add_option("--greedy", o->greedy, "How many problems are asked greedily too (default: half)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->type_name("N")
+      ->group(own);
+  add_list_option(command, "--minimums", &o->minimums, 0, 1 << 20,
+                  "Accuracy if thoughts are kept open for that many tries, or until one succeeds")
+      ->group(own);
+  command
+      ->add_flag_callback(
+          "--scaling",
+          [o] {
+            o->votes = {1, 2, 4, 8, 16};
+            o->budgets = {1, 2, 4, 8, 12, 16, 20};
+            o->minimums = {0, 2, 4, 8, 16};
+          },
+          "Votes, budgets and minimums: 1 to 16 votes, 1 to 20 tries at most, 0 to 16 at least")
+      ->group(own);
 }
 
 }  // namespace
 
+Status check_writable(const std::vector<std::string>& files) {
+  for (const std::string& file : files)
+    if (!file.empty()) RAISON_RETURN_IF_ERROR(AtomicFile::create(file));
+  return {};
+}
+
+Status write_eval_json(const std::string& file, const nlohmann::ordered_json& json) {
+  return write_file_atomic(file, json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
+
 void add_eval(CLI::App& app, Action& action) {
-  auto options = std::make_shared<EvalOptions>();
+  auto options = std::make_shared<EvalCommand>();
   CLI::App* command = app.add_subcommand("eval", "Measure how often a model is right");
   command->add_option("MODEL", options->model, "Model folder, GGUF file or ID of the hub")->required();
-  command->add_option("TASK", options->task, "countdown: combine three numbers to reach a target")
+  std::string about =
+      "NAME=FILE, one or several; or your own FILE with --verifier. Built in, without a file: countdown, reverse. Names:";
+  for (const EvalPreset& p : eval_presets()) about += fmt::format("\n{} ({})", p.name, p.about);
+  command->add_option("TASK", options->tasks, about)
       ->required()
-      ->check(CLI::IsMember({"countdown"}))
-      ->type_name("countdown");
-  command->add_option("--samples", options->samples, "Held-out problems asked at temperature 1 (default: 1024; 256 for curves)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->check(CLI::Validator(check_task_word, ""))
+      ->type_name("TASK...");
+  add_task_options(command, options);
+  add_figure_options(command, options);
+  command->add_option("--together", options->together, "Sequences computed together at most (default: 256)")
+      ->check(CLI::Range(int64_t{1}, int64_t{4096}))
       ->type_name("N");
-  command->add_option("--greedy", options->greedy, "How many of them are asked greedily too (default: half)")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+  command->add_option("--ctx", options->context, "Positions a sequence may use (default: the model's)")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
       ->type_name("N");
-  add_list_option(command, "--votes", &options->votes, 1, 1024, "Accuracy of votes over that many samples");
-  add_list_option(command, "--budgets", &options->budgets, 0, 1 << 20,
-                  "Accuracy if thoughts are closed after that many failed tries");
-  add_list_option(command, "--minimums", &options->minimums, 0, 1 << 20,
-                  "Accuracy if thoughts are kept open for that many tries, or until one succeeds");
-  command->add_flag_callback(
-      "--scaling",
-      [options] {
-        options->votes = {1, 2, 4, 8, 16};
-        options->budgets = {1, 2, 4, 8, 12, 16, 20};
-        options->minimums = {0, 2, 4, 8, 16};
-      },
-      "All three: 1 to 16 votes, 1 to 20 tries at most, 0 to 16 at least");
-  command->add_option("--plot", options->plot, "Draw these curves into this SVG file")->type_name("F");
-  add_seed_option(command, &options->seed, "Seed of the sampling (default: 1)");
-  command->add_option("--json", options->json, "Write the figures to this file too")->type_name("F");
-  add_cache_type_option(command, &options->cache_type, "f32");
+  add_cache_type_option(command, &options->cache_type, "");
+  add_cache_memory_option(command, &options->cache_memory);
   add_adapter_option(command, &options->adapter);
   add_weights_memory_option(command, &options->load.weights_memory);
   add_threads_option(command, &options->threads);
+  options->thinking.add_to(command);
+  options->sampling.add_to(command);
   command->footer(
-      "The same seed gives the same figures on any machine and with any number of threads.\n\n"
-      "Examples:\n  raison eval models/countdown-base countdown --samples 256\n"
+      "Files are JSON lines as the data sets are published, or tables (.csv); your own have \"prompt\" (or \"question\",\n"
+      "\"problem\", \"messages\") and what the verifier reads: \"answer\", or \"nums\" and \"target\".\n"
+      "pass@k is the chance that of k samples one is right, maj@k how often the answer that most of k give is. Intervals are "
+      "of\n"
+      "95 %, and take the question as the unit. Ctrl+C ends early: what has come so far is reported, with exit code 130.\n"
+      "The same seed (default here: 1) gives the same figures on any machine and with any number of threads.\n\n"
+      "Examples:\n  raison eval MODEL gsm8k=test.jsonl --limit 200 --max-tokens 4000\n"
+      "  raison eval MODEL math500=math500.jsonl aime24=aime24.jsonl --json figures.json\n"
+      "  raison eval MODEL aime24=aime24.jsonl --samples 16 --budgets 1024,4096,16384 --plot budgets.svg\n"
+      "  raison eval MODEL mine.jsonl --verifier math --samples 4 --samples-file replies.jsonl\n"
+      "  raison eval models/countdown-base countdown --samples 256\n"
       "  raison eval models/countdown-base countdown --scaling --plot scaling.svg");
-  command->callback([options, &action] { action = [options] { return run_eval(*options); }; });
+  command->callback([options, &action] {
+    action = [options] {
+      const bool own = options->tasks == std::vector<std::string>{"countdown"} && options->limit == 0;
+      return own ? run_countdown_eval(*options) : run_task_eval(*options);
+    };
+  });
 }
 
 }  // namespace raison::cli
