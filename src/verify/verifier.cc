@@ -11,13 +11,10 @@ struct NamedFactory {
 };
 
 constexpr NamedFactory kVerifiers[] = {
-    {"countdown", make_countdown_verifier}, {"math", make_math_verifier},           {"choice", make_choice_verifier},
-    {"countdown", make_countdown_verifier}, {"exact", make_exact_verifier},         {"regex", make_regex_verifier},
-    {"format", make_format_verifier},       {"length", make_length_verifier},       {"language", make_language_verifier},
-    {"code", make_code_verifier},           {"countdown", make_countdown_verifier}, {"exact", make_exact_verifier},
-    {"regex", make_regex_verifier},         {"format", make_format_verifier},       {"length", make_length_verifier},
-    {"language", make_language_verifier},   {"code", make_code_verifier},           {"program", make_program_verifier},
-    {"http", make_http_verifier},
+    {"countdown", make_countdown_verifier}, {"math", make_math_verifier},         {"choice", make_choice_verifier},
+    {"exact", make_exact_verifier},         {"regex", make_regex_verifier},       {"format", make_format_verifier},
+    {"length", make_length_verifier},       {"language", make_language_verifier}, {"code", make_code_verifier},
+    {"program", make_program_verifier},     {"http", make_http_verifier},
 };
 
 }  // namespace

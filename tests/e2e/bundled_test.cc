@@ -49,8 +49,8 @@ std::string first_lines(const std::string& text, int64_t n) {
 void expect_first_steps(const std::string& kind, const std::string& model, int64_t steps) {
   TempDir dir;
   const std::string log = dir / "run/metrics.jsonl", name = fs::path(model).filename();
-  std::vector<std::string> command = {RAISON_BINARY, "train", kind, RAISON_SOURCE_DIR "/recipes/" + name + ".toml",
-                                      "--out", dir / "run", "--threads", "2"};
+  std::vector<std::string> command = {RAISON_BINARY, "train",     kind,        RAISON_SOURCE_DIR "/recipes/" + name + ".toml",
+                                      "--out",       dir / "run", "--threads", "2"};
   if (kind == "grpo") command.insert(command.end(), {"--set", "model.path=" + kBundled});
   const pid_t child = start_quietly(command);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(4);

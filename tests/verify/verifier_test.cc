@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace raison {
 namespace {
 
@@ -22,6 +24,13 @@ TEST(Verifiers, UnknownNamesAndOptionsAreNamed) {
   EXPECT_EQ(make_verifier("countdown", {{"divison", true}}).message(), "countdown: has no option divison; it has division");
   EXPECT_EQ(make_verifier("countdown", {{"division", 1}}).message(), "countdown: division must be true or false");
   EXPECT_EQ(make_verifier("countdown", nlohmann::json::array()).message(), "countdown: its options must be a table");
+}
+
+TEST(Verifiers, EachIsListedOnce) {
+  auto names = verifier_names();
+  EXPECT_GE(names.size(), 11u);
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());
 }
 
 TEST(Verifiers, CountdownReadsTheRecordOrThePrompt) {
