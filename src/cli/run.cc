@@ -39,7 +39,7 @@ Result<int> run_command(const Command& command) {
   RunOptions options = command.run;
   // The bundled models' one task is known.
   if (options.vote.answers.empty())
-    options.vote.answers = options.model.empty() || options.model == kBundledModel ? "countdown" : "final";
+    options.vote.answers = options.model.empty() || is_bundled(options.model) ? "countdown" : "final";
   const bool chat = !command.input.has_text && command.input.file.empty() && stdin_is_terminal();
   RAISON_RETURN_IF_ERROR(resolve_sampling(options.sampling, {}));  // before any file is read
   RAISON_RETURN_IF_ERROR(options.vote.check());

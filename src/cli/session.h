@@ -15,6 +15,8 @@
 namespace raison::cli {
 
 constexpr const char* kBundledModel = "countdown-zero";
+// One of the bundled models, by its bare name.
+inline bool is_bundled(const std::string& argument) { return argument == kBundledModel || argument == "countdown-base"; }
 
 // The path of a MODEL argument: "" is the bundled model; what exists as a path is that path; a name that is no path but lies among
 // the bundled models is found there ($RAISON_MODELS, else models/ beside the source or the installed program); ORG/NAME

@@ -141,7 +141,7 @@ void VoteSettings::add_to(CLI::App* command) {
       ->add_option(
           "--vote-answers", answers,
           "What of a reply is its answer: final (\\boxed{...}, \"answer:\" or the last line; default), text (all of it) "
-          "or countdown (default with the bundled model)")
+          "or countdown (default with the bundled models)")
       ->check(CLI::IsMember(judge_names()))
       ->type_name("KIND")
       ->group(group);

@@ -23,7 +23,7 @@ class Steer : public OnTerminal {
   }
 };
 
-const std::vector<std::string> kVote = {"run", "-p", "2 4 8 -> 24", "--seed", "3"};
+const std::vector<std::string> kVote = {"run", "countdown-base", "-p", "2 4 8 -> 24", "--seed", "3"};
 
 std::vector<std::string> vote(std::vector<std::string> more) {
   more.insert(more.begin(), kVote.begin(), kVote.end());

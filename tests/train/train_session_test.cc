@@ -61,6 +61,7 @@ std::string timeless(const std::string& path) {
     auto j = nlohmann::json::parse(line);
     j.erase("seconds");
     j.erase("tokens_per_second");
+    j.erase("memory_bytes");
     out += j.dump() + "\n";
   }
   return out;
