@@ -1,5 +1,6 @@
 // raison generate: prompts as JSON lines in, samples as JSON lines out.
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <set>
@@ -363,7 +364,14 @@ Json settings_of(const GenerateOptions& o, const LoadedModel& m, const ResolvedS
                    {"cache_type", cache_type_name(cache)},
                    {"context", o.context},
                    {"text_only", o.text_only}};
-  if (!o.verifier.empty()) settings["verifier"] = o.verifier + o.verifier_options;
+  if (!o.verifier.empty()) {
+    uint64_t golds = 0;  // the verdicts in the file are by these records
+    for (const PromptLine& p : prompts) {
+      const std::string record = p.input.dump(-1, ' ', false, Json::error_handler_t::replace);
+      golds = hash_bytes(record.data(), record.size(), golds);
+    }
+    settings["verifier"] = fmt::format("{} {} {:016x}", o.verifier, o.verifier_options, golds);
+  }
   if (m.adapter >= 0) {  // by its numbers: it may have been taught further
     uint64_t weights = 0;
     for (const auto& p : m.model->adapters()[static_cast<size_t>(m.adapter)]->parameters().all())
@@ -373,7 +381,22 @@ Json settings_of(const GenerateOptions& o, const LoadedModel& m, const ResolvedS
   return settings;
 }
 
+// The file of right samples must not be another file of ours, and must be one that can be written: said before the work.
+Status check_sft(const GenerateOptions& o) {
+  if (o.sft.empty()) return {};
+  std::error_code ec;
+  const auto place = [&](const std::string& path) { return std::filesystem::weakly_canonical(path, ec); };
+  for (const std::string* other : {&o.out, &o.prompts})
+    if (place(*other) == place(o.sft))
+      return error("--sft {}: is the file of {}; name another", o.sft, other == &o.out ? "all samples" : "prompts");
+  if (std::filesystem::exists(o.sft, ec) && !o.replace)
+    return error("{}: is there already; name another file, or --force to replace it", o.sft);
+  const auto probe = AtomicFile::create(o.sft);
+  return probe.ok() ? Status() : Status(probe.error());
+}
+
 Result<int> run_generate(GenerateOptions o) {
+  RAISON_RETURN_IF_ERROR(check_sft(o));
   RAISON_RETURN_IF_ERROR(resolve_sampling(o.sampling, {}));  // before any file is read
   if (!o.sampling.seed) o.sampling.seed = 1;                 // a file that goes on must go on with the same
   RAISON_ASSIGN(const auto model, find_or_pull(o.model));

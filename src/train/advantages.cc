@@ -1,5 +1,6 @@
 #include "train/advantages.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -76,6 +77,7 @@ Result<Advantages> advantages(const std::vector<std::vector<std::optional<double
   Advantages out;
   out.rewards.assign(n, kNone);
   std::vector<double> sums(n, 0);
+  std::vector<std::vector<double>> rows;  // [f][n], to tell silent groups by
   for (size_t f = 0; f < rewards.size(); ++f) {
     if (rewards[f].size() != n) return error("reward {} is for {} samples, the first for {}", f + 1, rewards[f].size(), n);
     if (!std::isfinite(weights[f])) return error("the weight of reward {} is {}", f + 1, weights[f]);
@@ -86,13 +88,19 @@ Result<Advantages> advantages(const std::vector<std::vector<std::optional<double
       if (!std::isfinite(row[i])) return error("reward {} of sample {} is {}", f + 1, i, row[i]);
       out.rewards[i] = (std::isnan(out.rewards[i]) ? 0 : out.rewards[i]) + weights[f] * row[i];
     }
+    rows.push_back(row);
     if (!o.normalise_each) continue;
     const auto each = normalised(row, o, AdvantageScale::Group);
     for (size_t i = 0; i < n; ++i) sums[i] += weights[f] * each[i];
   }
   const auto group = static_cast<size_t>(o.group);
-  for (size_t g = 0; g < n; g += group)
-    out.silent.insert(out.silent.end(), group, flat(std::span<const double>(out.rewards).subspan(g, group)) ? 1 : 0);
+  // Normalised one by one, rewards that cancel in their sum still teach.
+  const auto silent_group = [&](size_t g) {
+    if (!o.normalise_each) return flat(std::span<const double>(out.rewards).subspan(g, group));
+    return std::all_of(rows.begin(), rows.end(),
+                       [&](const auto& row) { return flat(std::span<const double>(row).subspan(g, group)); });
+  };
+  for (size_t g = 0; g < n; g += group) out.silent.insert(out.silent.end(), group, silent_group(g) ? 1 : 0);
   if (!o.normalise_each) {
     out.values = normalised(out.rewards, o, o.scale);
     return out;

@@ -214,11 +214,16 @@ Status put_in_place(const std::string& dir, const std::string& temp, const std::
       fs::remove_all(temp, ec);
       return durable;
     }
-    const std::string old = dir + "/.removing-" + name;  // a file system that can't
+    const std::string old =
+        dir + "/.replaced-" + name;  // a file system that can't; clean_checkpoints puts it back if we are killed here
     fs::remove_all(old, ec);
     fs::rename(path, old, ec);
     if (ec) return error("{}: cannot replace: {}", path, ec.message());
+    fs::rename(temp, path, ec);
+    if (ec) return error("{}: cannot rename to {}: {}", temp, path, ec.message());
+    const Status durable = sync_directory(dir);
     fs::remove_all(old, ec);
+    return durable;
   }
   fs::rename(temp, path, ec);
   if (ec) return error("{}: cannot rename to {}: {}", temp, path, ec.message());
@@ -245,6 +250,17 @@ void clean_checkpoints(const std::string& dir) {
   std::error_code ec;
   for (fs::directory_iterator it(dir, ec), end; !ec && it != end; it.increment(ec)) {
     const std::string name = it->path().filename().string();
+    const std::string replaced = ".replaced-";  // by one of the same step, if that was finished
+    if (name.rfind(replaced, 0) == 0) {
+      const fs::path to = fs::path(dir) / name.substr(replaced.size());
+      std::error_code gone;
+      if (fs::exists(to, gone)) {
+        rubbish.push_back(it->path());
+      } else {
+        fs::rename(it->path(), to, gone);
+      }
+      continue;
+    }
     if (name.rfind(".writing-step-", 0) == 0 || name.rfind(".removing-step-", 0) == 0) rubbish.push_back(it->path());
   }
   for (const auto& p : rubbish) fs::remove_all(p, ec);

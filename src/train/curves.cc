@@ -44,6 +44,7 @@ std::vector<PlotPoint> points_of(const std::vector<nlohmann::json>& steps, const
     const auto it = s.find(key);
     if (it == s.end() || !it->is_number()) continue;
     const double y = it->get<double>();
+    if (!(std::abs(y) < 1e30)) continue;  // nothing that a plot could show
     out.push_back({s["step"].get<double>(), y, y, y});
   }
   return out;
@@ -77,7 +78,7 @@ void set_bounds(PlotPanel* p) {
     return;
   }
   if (p->y_low > 0 && p->y_low < 0.7 * p->y_high) p->y_low = 0;
-  if (!(p->y_high > p->y_low)) p->y_high = p->y_low + 1;
+  if (!(p->y_high - p->y_low > 1e-9 * std::abs(p->y_low))) p->y_high = p->y_low + std::max(1.0, 1e-3 * std::abs(p->y_low));
 }
 
 }  // namespace

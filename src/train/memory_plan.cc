@@ -64,6 +64,7 @@ MemoryPlan plan_memory(const Recipe& r, const TrainSetup& setup) {
   plan.items.push_back({"optimiser", 2 * trained});
   const bool reference = r.kind == TrainKind::Dpo || (r.kind == TrainKind::Grpo && r.policy.has_reference());
   if (reference) plan.items.push_back({"reference", trained});
+  plan.items.push_back({"checkpoints", 3 * trained});  // the copies that writing and reading them make
   const int64_t longest = r.kind == TrainKind::Grpo ? rollout_length(r, setup) : r.data.max_length;
   const int64_t tokens = r.batch.tokens > 0 ? std::max(r.batch.tokens, r.kind == TrainKind::Grpo ? longest : 0)
                                             : r.batch.sequences * std::max<int64_t>(longest, 1);

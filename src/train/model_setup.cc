@@ -219,8 +219,28 @@ Status check_same_model(const nlohmann::ordered_json& before, const TrainSetup& 
   return {};
 }
 
+namespace {
+
+Status resolve_rollout(const ModelInfo& info, Recipe* recipe) {
+  int64_t& length = recipe->rollout.max_length;
+  if (length == 0 && !recipe->data.task.empty()) {
+    RAISON_ASSIGN(const auto task, make_synthetic_task(recipe->data.task));
+    length = task->max_sequence();
+  }
+  if (length == 0) length = info.context_length;
+  if (length > info.context_length)
+    return error("{}: rollout.max_length: is {}, the model's context is {}", recipe->file, length, info.context_length);
+  int64_t& cache = recipe->policy.overlong_cache;
+  if (cache < 0) cache = recipe->policy.name == "dapo" ? length / 5 : 0;
+  if (cache >= length)
+    return error("{}: policy.overlong_cache: is {}, must be less than the {} tokens of a rollout", recipe->file, cache, length);
+  return {};
+}
+
+}  // namespace
+
 Status resolve_lengths(const ModelInfo& info, Recipe* recipe) {
-  if (recipe->kind == TrainKind::Grpo) return {};  // its lengths are those of rollouts
+  if (recipe->kind == TrainKind::Grpo) return resolve_rollout(info, recipe);
   int64_t& length = recipe->data.max_length;
   if (!recipe->data.task.empty()) {
     RAISON_ASSIGN(const auto task, make_synthetic_task(recipe->data.task));

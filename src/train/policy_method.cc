@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 
 #include "base/rng.h"
 #include "train/policy_update.h"
 #include "train/reference_weights.h"
+#include "train/run_folder.h"
 #include "train/sample_db.h"
 #include "train/step_in_flight.h"
 #include "train/train_method.h"
@@ -64,7 +66,7 @@ class PolicyMethod final : public TrainMethod {
   void add_draw(RolloutDraw* draw, size_t index);
   Result<bool> draw(int64_t done, size_t index);
   Result<bool> draw_all(int64_t done);
-  Status judge(RolloutDraw* draw);
+  Result<bool> judge(int64_t done, RolloutDraw* draw);
   std::vector<ChosenGroup> choose() const;
   bool has_signal(const RolloutDraw& draw, size_t prompt) const;
   double reward_of(const RewardScores& scores, size_t rollout) const;
@@ -83,8 +85,9 @@ class PolicyMethod final : public TrainMethod {
   PolicyUpdater updater_;
   ReferenceWeights reference_;
   std::unique_ptr<SampleDb> db_;
-  uint64_t taken_ = 0;  // prompts of the steps that are done
-  StepInFlight flight_;
+  uint64_t taken_ = 0;              // prompts of the steps that are done
+  StepInFlight flight_, made_;      // made_: of the step just made, for the samples' record
+  uint64_t first_prompt_ = 0;       // of it
   std::vector<double> advantages_;  // by rollout of the chosen groups, for the samples' record
   std::vector<ChosenGroup> chosen_;
   double rollout_seconds_ = 0, verify_seconds_ = 0, update_seconds_ = 0;  // of the step in flight
@@ -102,9 +105,7 @@ Status PolicyMethod::prepare() {
     return error("{}: rollout: this model does not think, so there is no thought to steer", r_.file);
   std::shared_ptr<const SyntheticTask> task;
   if (!r_.data.task.empty()) { RAISON_ASSIGN(task, make_synthetic_task(r_.data.task)); }
-  max_length_ = r_.rollout.max_length > 0 ? r_.rollout.max_length : task ? task->max_sequence() : info.context_length;
-  if (max_length_ > info.context_length)
-    return error("{}: rollout.max_length: is {}, the model's context is {}", r_.file, max_length_, info.context_length);
+  max_length_ = r_.rollout.max_length;  // settled by resolve_lengths
   RAISON_ASSIGN(rewards_, RewardSet::create(r_, task, codec, thinking_, max_length_));
   std::vector<std::string> notices;
   RAISON_ASSIGN(prompts_, make_prompt_source(r_, codec, thinking_, max_length_, &notices));
@@ -130,7 +131,15 @@ Status PolicyMethod::begin(int64_t done) {
     if (done > 0) return error("the checkpoint of step {} holds no reference for the KL", done);
     reference_.take(p_.setup.trained());
   }
-  if (r_.log_samples > 0) { RAISON_ASSIGN(db_, SampleDb::open(r_.out + "/samples.db", done)); }
+  const std::string db = r_.out + "/samples.db";
+  std::error_code ec;
+  if (done == 0 && std::filesystem::exists(db, ec)) {  // of a run that left no checkpoint, or of another
+    RAISON_ASSIGN(const std::string aside, set_file_aside(db));
+    for (const char* extra : {"-wal", "-shm"}) std::filesystem::rename(db + extra, aside + extra, ec);
+    p_.notice(fmt::format("{}: of an earlier run without a checkpoint; renamed to {}", db,
+                          std::filesystem::path(aside).filename().string()));
+  }
+  if (r_.log_samples > 0) { RAISON_ASSIGN(db_, SampleDb::open(db, done)); }
   return {};
 }
 
@@ -165,6 +174,11 @@ Status PolicyMethod::read_parts(const std::string& folder) {
       same = !draw.rollouts[i].finished() || draw.rollouts[i].prompt == draw.prompts[i / static_cast<size_t>(group())].tokens;
     if (!same) return error("{}/{}: rollouts of other prompts than this run's", folder, kFlightFile);
   }
+  if (flight.draws.size() > static_cast<size_t>(r_.policy.most_draws))
+    return error("{}/{}: more rounds of rollouts than this run draws", folder, kFlightFile);
+  for (const RolloutDraw& d : flight.draws)
+    if (d.scores.size() > 0 && d.scores.parts.size() != rewards_->names().size())
+      return error("{}/{}: rewards of other parts than this run's", folder, kFlightFile);
   flight_ = std::move(flight);
   return {};
 }
@@ -196,7 +210,7 @@ void PolicyMethod::add_draw(RolloutDraw* draw, size_t index) {
 
 Result<bool> PolicyMethod::draw(int64_t done, size_t index) {
   RolloutDraw& d = flight_.draws[index];
-  if (d.judged) return true;
+  if (d.judged()) return true;
   const Stopwatch watch(&rollout_seconds_);
   const double begin = clock_seconds();
   const int64_t before = engine_->stats().generated_tokens;
@@ -214,18 +228,25 @@ Result<bool> PolicyMethod::draw(int64_t done, size_t index) {
   return draw_rollouts(*engine_, prompts, seed, rollout_options(), &d.rollouts, progress);
 }
 
-Status PolicyMethod::judge(RolloutDraw* d) {
-  if (d->judged) return {};
+// In slices, between which a run can be stopped and saved: a judge may take longer than the rollouts. false: stopped.
+Result<bool> PolicyMethod::judge(int64_t done, RolloutDraw* d) {
+  constexpr size_t kSlice = 32;
   const Stopwatch watch(&verify_seconds_);
-  std::vector<const TrainPrompt*> prompts;
-  std::vector<const Rollout*> rollouts;
-  for (size_t i = 0; i < d->rollouts.size(); ++i) {
-    prompts.push_back(&d->prompts[i / static_cast<size_t>(group())]);
-    rollouts.push_back(&d->rollouts[i]);
+  while (!d->judged()) {
+    if (p_.should_stop()) return false;
+    RAISON_RETURN_IF_ERROR(p_.save_if_due());
+    std::vector<const TrainPrompt*> prompts;
+    std::vector<const Rollout*> rollouts;
+    const size_t begin = d->scores.size();
+    for (size_t i = begin; i < std::min(begin + kSlice, d->rollouts.size()); ++i) {
+      prompts.push_back(&d->prompts[i / static_cast<size_t>(group())]);
+      rollouts.push_back(&d->rollouts[i]);
+    }
+    p_.live(fmt::format("step {}/{}  {} of {} judged", done + 1, r_.steps, begin, d->rollouts.size()));
+    RAISON_ASSIGN(RewardScores some, rewards_->score(prompts, rollouts));
+    d->scores.append(std::move(some));
   }
-  RAISON_ASSIGN(d->scores, rewards_->score(prompts, rollouts));
-  d->judged = true;
-  return {};
+  return true;
 }
 
 double PolicyMethod::reward_of(const RewardScores& s, size_t rollout) const {
@@ -234,11 +255,23 @@ double PolicyMethod::reward_of(const RewardScores& s, size_t rollout) const {
   return sum;
 }
 
+// Do its samples' rewards differ? Without what shapes lengths: DAPO's eq. 11 asks for right answers and wrong ones.
 bool PolicyMethod::has_signal(const RolloutDraw& d, size_t prompt) const {
   const auto g = static_cast<size_t>(group());
-  for (size_t i = prompt * g + 1; i < (prompt + 1) * g; ++i)
-    if (reward_of(d.scores, i) != reward_of(d.scores, prompt * g)) return true;
-  return false;
+  const size_t parts = d.scores.parts.size() - (r_.policy.overlong_cache > 0 ? 1 : 0);
+  const auto differ = [&](auto&& value) {
+    for (size_t i = prompt * g + 1; i < (prompt + 1) * g; ++i)
+      if (value(i) != value(prompt * g)) return true;
+    return false;
+  };
+  if (r_.policy.advantage.normalise_each)
+    for (size_t f = 0; f < parts; ++f)
+      if (differ([&](size_t i) { return d.scores.parts[f][i]; })) return true;
+  return differ([&](size_t i) {
+    double sum = 0;
+    for (size_t f = 0; f < parts; ++f) sum += rewards_->weights()[f] * d.scores.parts[f][i].value_or(0);
+    return sum;
+  });
 }
 
 std::vector<ChosenGroup> PolicyMethod::choose() const {
@@ -261,7 +294,8 @@ Result<bool> PolicyMethod::draw_all(int64_t done) {
     }
     RAISON_ASSIGN(const bool whole, draw(done, k));
     if (!whole) return false;
-    RAISON_RETURN_IF_ERROR(judge(&flight_.draws[k]));
+    RAISON_ASSIGN(const bool judged, judge(done, &flight_.draws[k]));
+    if (!judged) return false;
     if (k + 1 == flight_.draws.size() && static_cast<int64_t>(choose().size()) == r_.rollout.prompts) break;
   }
   return true;
@@ -280,6 +314,12 @@ Result<bool> PolicyMethod::step(int64_t done, double lr, StepMetrics* m) {
   m->policy->update_seconds = update_seconds_;
   const int64_t every = r_.policy.reference_every;
   if (r_.policy.has_reference() && every > 0 && (done + 1) % every == 0) reference_.take(p_.setup.trained());
+  // From here on the step is made, whatever becomes of its logs.
+  first_prompt_ = taken_;
+  taken_ += flight_.draws.size() * static_cast<uint64_t>(r_.rollout.prompts);
+  made_ = std::move(flight_);
+  flight_ = {};
+  rollout_seconds_ = verify_seconds_ = update_seconds_ = 0;
   return true;
 }
 
@@ -338,12 +378,13 @@ Status PolicyMethod::update(const PolicyBatch& all, double lr, StepMetrics* m) {
     p_.live(fmt::format("update {} of {}", k + 1, r_.policy.epochs * parts));
     // Logprobs are those before truncation, so they are compared off policy too.
     RAISON_ASSIGN(const PolicyUpdate u, updater_.update(batch, p_.setup.trained().version == version, o, lr));
+    pm.compared += u.compared;
+    if (!u.made) continue;  // nothing but silent groups
     ++pm.updates;
     m->loss += u.loss;
     norms += u.grad_norm;
     pm.samples += u.samples;
     pm.updated += u.tokens;
-    pm.compared += u.compared;
     pm.delta_logprob = std::max(pm.delta_logprob, u.delta_logprob);
     for (const auto& [to, value] :
          {std::pair{&pm.kl, u.kl}, {&pm.clipped_low, u.clipped_low}, {&pm.clipped_high, u.clipped_high}, {&pm.ratio, u.ratio}})
@@ -408,7 +449,7 @@ Status PolicyMethod::finish_step(const StepMetrics& m) {
   std::vector<SampleRow> rows;
   const auto g = static_cast<size_t>(group());
   for (size_t c = 0; c < chosen_.size() && static_cast<int64_t>(c) < r_.log_samples && db_; ++c) {
-    const RolloutDraw& d = flight_.draws[chosen_[c].draw];
+    const RolloutDraw& d = made_.draws[chosen_[c].draw];
     for (size_t k = 0; k < g; ++k) {
       const size_t i = chosen_[c].prompt * g + k;
       const Reply reply = rewards_->reply_of(d.rollouts[i]);
@@ -417,7 +458,7 @@ Status PolicyMethod::finish_step(const StepMetrics& m) {
       for (size_t f = 0; f < d.scores.parts.size(); ++f) parts[rewards_->names()[f]] = d.scores.parts[f][i].value_or(0);
       SampleRow row;
       row.step = m.step;
-      row.prompt = static_cast<int64_t>(taken_ + chosen_[c].draw * d.prompts.size() + chosen_[c].prompt);
+      row.prompt = static_cast<int64_t>(first_prompt_ + chosen_[c].draw * d.prompts.size() + chosen_[c].prompt);
       row.sample = static_cast<int64_t>(k);
       row.question = d.prompts[chosen_[c].prompt].question->prompt;
       row.thought = reply.thought;
@@ -433,10 +474,12 @@ Status PolicyMethod::finish_step(const StepMetrics& m) {
       rows.push_back(std::move(row));
     }
   }
-  if (db_ && !rows.empty()) RAISON_RETURN_IF_ERROR(db_->add(rows));
-  taken_ += flight_.draws.size() * static_cast<uint64_t>(r_.rollout.prompts);
-  flight_ = {};
-  rollout_seconds_ = verify_seconds_ = update_seconds_ = 0;
+  made_ = {};
+  const Status kept = db_ && !rows.empty() ? db_->add(rows) : Status();
+  if (!kept.ok()) {  // a record for people: no reason to end a run
+    p_.notice(kept.message() + "; no more samples are kept");
+    db_.reset();
+  }
   return {};
 }
 

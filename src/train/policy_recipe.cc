@@ -49,14 +49,14 @@ void read_advantage(TomlSection& s, AdvantageOptions* o) {
 void read_rollout(TomlSection& s, RolloutRecipe* r) {
   s.integer("prompts", &r->prompts, 1, 1 << 20);
   s.integer("group", &r->group, 2, 1 << 16);
-  s.integer("max_length", &r->max_length, 2, int64_t{1} << 24);
+  s.integer("max_length", &r->max_length, 0, int64_t{1} << 24);
   s.integer("together", &r->together, 1, 4096);
   s.number("temperature", &r->temperature, 1e-3, 100);
   s.string("system", &r->system);
   bool think = true;
   s.boolean("think", &think);
   if (s.has("think")) r->think = think;
-  s.integer("budget", &r->budget, 0, int64_t{1} << 24);
+  s.integer("budget", &r->budget, -1, int64_t{1} << 24);
   s.integer("minimum", &r->minimum, 0, int64_t{1} << 24);
   s.integer("top_k", &r->top_k, 0, 1 << 24);
   s.number("top_p", &r->top_p, 1e-6, 1);
@@ -66,8 +66,9 @@ void read_rollout(TomlSection& s, RolloutRecipe* r) {
   s.number("frequency_penalty", &r->frequency_penalty, -100, 100);
   s.boolean("off_policy", &r->off_policy);
   if (r->budget >= 0 && r->minimum > r->budget) s.fail("minimum", "is more than budget");
+  if (r->prompts * r->group > 1 << 20) s.fail("group", "times prompts is more than 1,048,576 rollouts of a step");
   for (const Bend& b :
-       {Bend{"top_k", r->top_k > 0}, Bend{"top_p", r->top_p < 1}, Bend{"min_p", r->min_p > 0},
+       {Bend{"minimum", r->minimum > 0}, Bend{"top_k", r->top_k > 0}, Bend{"top_p", r->top_p < 1}, Bend{"min_p", r->min_p > 0},
         Bend{"repetition_penalty", r->repetition_penalty != 1}, Bend{"presence_penalty", r->presence_penalty != 0},
         Bend{"frequency_penalty", r->frequency_penalty != 0}})
     if (b.on && !r->off_policy)
@@ -94,19 +95,24 @@ void read_policy(TomlSection& s, const RolloutRecipe& rollout, PolicyRecipe* p) 
   const int64_t length = rollout.max_length;
   if (p->name == "dr_grpo" && length > 0) p->loss.length = static_cast<double>(length);
   if (p->name == "dapo") p->dynamic_sampling = true;
-  if (p->name == "dapo") p->overlong_cache = length / 5;  // the paper's 4,096 of 20,480
   read_loss(s, &p->loss);
   read_advantage(s, &p->advantage);
   s.integer("epochs", &p->epochs, 1, 1 << 16);
   s.integer("updates", &p->updates, 1, rollout.prompts);
-  s.integer("reference_every", &p->reference_every, 0, int64_t{1} << 40);
+  s.integer("reference_every", &p->reference_every, -1, int64_t{1} << 40);
   s.boolean("skip_silent", &p->skip_silent);
   s.boolean("dynamic_sampling", &p->dynamic_sampling);
   s.integer("most_draws", &p->most_draws, 1, 1 << 16);
-  s.integer("overlong_cache", &p->overlong_cache, 0, int64_t{1} << 24);
+  s.integer("overlong_cache", &p->overlong_cache, -1, int64_t{1} << 24);
   if (p->reference_every == 0) p->loss.beta = 0;
   if (s.has("most_draws") && !p->dynamic_sampling) s.fail("most_draws", "is for dynamic_sampling");
-  if (length > 0 && p->overlong_cache >= length) s.fail("overlong_cache", "must be less than rollout.max_length");
+  if (s.has("length") && p->loss.mean != LossMean::Constant) s.fail("length", "is for mean = \"constant\"");
+  if (s.has("delta") && p->loss.weight_most) s.fail("delta", "clips a ratio, and this loss has weights instead (weight_most)");
+  if (p->loss.beta == 0)
+    for (const char* key : {"kl_by_ratio", "reference_every"})
+      if (s.has(key) && !(std::string_view(key) == "reference_every" && p->reference_every == 0))
+        s.fail(key, "is for a KL, and beta is 0");
+  if (s.has("epsilon") && p->advantage.scale == AdvantageScale::None) s.fail("epsilon", "is for a scale, and it is none");
   if (p->loss.mean == LossMean::Constant && length == 0 && !s.has("length"))
     s.fail("length", "is missing: the constant mean divides by it (or give rollout.max_length)");
   if (const Status ok = p->loss.validate(); !ok.ok()) s.fail("loss", ok.message());
@@ -137,11 +143,13 @@ void policy_json(const RolloutRecipe& r, const std::vector<RewardRecipe>& reward
   j["rollout.frequency_penalty"] = r.frequency_penalty;
   j["rollout.off_policy"] = r.off_policy;
   j["reward"] = nlohmann::ordered_json::array();
-  for (const RewardRecipe& w : rewards)
-    j["reward"].push_back({{"verifier", w.verifier},
-                           {"name", w.name},
-                           {"weight", w.weight},
-                           {"options", nlohmann::ordered_json::parse(w.options.dump())}});
+  for (const RewardRecipe& w : rewards) {
+    nlohmann::ordered_json options = nlohmann::ordered_json::parse(w.options.dump());
+    // Where a judge is and how it is asked may change between two resumes, and headers hold secrets.
+    for (const char* key : {"command", "url", "headers", "timeout", "retries", "backoff", "batch", "parallel", "readable"})
+      if (options.is_object()) options.erase(key);
+    j["reward"].push_back({{"verifier", w.verifier}, {"name", w.name}, {"weight", w.weight}, {"options", options}});
+  }
   j["policy.loss"] = p.name;
   j["policy.ratio"] = p.loss.ratio == RatioLevel::Token ? "token" : "sequence";
   j["policy.mean"] = mean_name(p.loss.mean);

@@ -48,7 +48,9 @@ struct PolicyRecipe {
   bool skip_silent = false;
   bool dynamic_sampling = false;  // draw on until `prompts` groups have a signal (DAPO, arXiv:2503.14476, eq. 11)
   int64_t most_draws = 4;         // of dynamic sampling, the first included; what has a signal by then is used
-  int64_t overlong_cache = 0;     // tokens before max_length within which the reward falls by up to 1 (DAPO, eq. 13); 0: none
+  // Tokens before max_length within which the reward falls by up to 1 (DAPO, eq. 13); 0: none; -1: dapo's fifth of max_length (the paper's
+  // 4,096 of 20,480), settled when that is known.
+  int64_t overlong_cache = -1;
   bool has_reference() const { return loss.beta > 0; }
 };
 

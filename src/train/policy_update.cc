@@ -85,6 +85,7 @@ Result<PolicyUpdate> PolicyUpdater::update(const PolicyBatch& b, bool fresh, con
   const auto norm = optimizer_.step(exec_, kernels_, *gradients_, lr);
   if (!norm.ok()) forget();
   RAISON_ASSIGN(out.grad_norm, norm);
+  out.made = true;
   return out;
 }
 

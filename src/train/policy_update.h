@@ -25,6 +25,7 @@ struct PolicyBatch {
 };
 
 struct PolicyUpdate {
+  bool made = false;  // false: no group had a signal, and nothing was changed
   double loss = 0;
   double grad_norm = 0;             // before clipping; 0 if there was no signal and nothing was changed
   int64_t samples = 0, tokens = 0;  // used: those of groups with signal; tokens that the policy wrote

@@ -1,6 +1,7 @@
 #include "train/recipe.h"
 
 #include <filesystem>
+#include <set>
 
 #include "base/file.h"
 #include "tokenizer/utf8.h"
@@ -134,6 +135,9 @@ class RecipeReader {
     s.boolean("token_weights", &d.token_weights);
     s.integer("max_length", &d.max_length, 2, int64_t{1} << 24);
     s.boolean("shuffle", &d.shuffle);
+    if (r_.kind == TrainKind::Grpo)
+      for (const char* key : {"format", "loss", "token_weights", "max_length"})
+        if (s.has(key)) s.fail(key, "is not for grpo, whose data are questions (a reply's length is rollout.max_length)");
     for (const char* key : {"train", "valid", "format", "loss", "token_weights", "max_length", "shuffle"})
       if (!d.task.empty() && s.has(key)) s.fail(key, fmt::format("is for files; the task \"{}\" makes its own data", d.task));
   }
@@ -186,6 +190,7 @@ class RecipeReader {
     s.string("dir", &r_.checkpoint_dir);
     s.integer("every", &r_.checkpoint_every, 0, kMany);
     s.integer("minutes", &r_.checkpoint_minutes, 0, kMany);
+    if (r_.kind != TrainKind::Grpo && s.has("minutes")) s.fail("minutes", "is for grpo, whose steps may be long");
     s.integer("keep_last", &r_.keep_last, 1, 1 << 20);
   }
 
@@ -197,6 +202,7 @@ class RecipeReader {
   void read_log(TomlSection& s) {
     s.integer("every", &r_.log_every, 1, kMany);
     s.integer("samples", &r_.log_samples, 0, kMany);
+    if (r_.kind != TrainKind::Grpo && s.has("samples")) s.fail("samples", "is for grpo, which draws some");
   }
 
   void read_export(TomlSection& s) {
@@ -244,6 +250,10 @@ class RecipeReader {
     if (grpo && r_.rewards.empty() && r_.data.task.empty())
       top.fail("reward", "is missing: what is a good reply? e.g. [[reward]] with verifier = \"math\"");
     if (grpo && r_.rewards.empty()) r_.rewards.push_back({"task", "task", 1, nullptr});
+    std::set<std::string> names = {"overlong"};
+    for (const RewardRecipe& w : r_.rewards)
+      if (!names.insert(w.name).second)
+        top.fail("reward", fmt::format("two parts are named \"{}\"; give one a name of its own", w.name));
     for (const RewardRecipe& w : r_.rewards)
       if (w.verifier == "task" && r_.data.task.empty()) top.fail("reward", "\"task\" is for built-in tasks (data.task)");
   }

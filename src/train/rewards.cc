@@ -108,7 +108,8 @@ Result<RewardScores> RewardSet::score(const std::vector<const TrainPrompt*>& pro
     out.parts.emplace_back();
     for (const Verdict& v : *verdicts) {
       if (!std::isfinite(v.score)) return error("reward {}: a score of {}", names_[f], v.score);
-      out.parts.back().push_back(v.score);
+      // A judge that could not tell says nothing: the reply must not be punished for it.
+      out.parts.back().push_back(v.kind == Verdict::Failed ? std::nullopt : std::optional<double>(v.score));
     }
     if (f == 0) out.verdicts = std::move(verdicts).value();
   }

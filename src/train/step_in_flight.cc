@@ -1,5 +1,6 @@
 #include "train/step_in_flight.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/file.h"
@@ -59,17 +60,17 @@ Rollout rollout_of(const Json& j) {
   return r;
 }
 
-RewardScores scores_of(const Json& j, size_t rollouts) {
+RewardScores scores_of(const Json& j) {
   RewardScores s;
   for (const Json& part : j.at("parts")) {
     s.parts.emplace_back();
     for (const Json& v : part) s.parts.back().push_back(v.is_null() ? std::nullopt : std::optional<double>(v.get<double>()));
-    if (s.parts.back().size() != rollouts) throw std::runtime_error("rewards of another number of rollouts");
   }
   for (const Json& v : j.at("verdicts"))
     s.verdicts.push_back({enum_of(v.at("kind"), Verdict::Failed), v.at("score").get<double>(),
                           v.at("answer").get<std::string>(), v.at("reason").get<std::string>()});
-  if (s.verdicts.size() != rollouts) throw std::runtime_error("verdicts of another number of rollouts");
+  for (const auto& part : s.parts)
+    if (part.size() != s.verdicts.size()) throw std::runtime_error("rewards and verdicts of different numbers");
   return s;
 }
 
@@ -88,7 +89,9 @@ Status write_step_in_flight(const std::string& path, const StepInFlight& step) {
     Json rollouts = Json::array();
     for (size_t i = 0; i < d.rollouts.size(); ++i)
       if (d.rollouts[i].finished()) rollouts.push_back(rollout_json(d.rollouts[i], i));
-    j.push_back({{"count", d.rollouts.size()}, {"rollouts", rollouts}, {"scores", d.judged ? scores_json(d.scores) : Json()}});
+    j.push_back({{"count", d.rollouts.size()},
+                 {"rollouts", rollouts},
+                 {"scores", d.scores.size() > 0 ? scores_json(d.scores) : Json()}});
   }
   const std::vector<uint8_t> bytes = Json::to_cbor(j);
   return write_file_atomic(path, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
@@ -103,8 +106,12 @@ Result<StepInFlight> read_step_in_flight(const std::string& path) {
       RolloutDraw draw;
       draw.rollouts.resize(d.at("count").get<size_t>());
       for (const Json& r : d.at("rollouts")) draw.rollouts.at(r.at("index").get<size_t>()) = rollout_of(r);
-      draw.judged = !d.at("scores").is_null();
-      if (draw.judged) draw.scores = scores_of(d.at("scores"), draw.rollouts.size());
+      const auto finished =
+          std::count_if(draw.rollouts.begin(), draw.rollouts.end(), [](const Rollout& r) { return r.finished(); });
+      if (!d.at("scores").is_null()) draw.scores = scores_of(d.at("scores"));
+      if (draw.scores.size() > 0 && static_cast<size_t>(finished) != draw.rollouts.size())
+        throw std::runtime_error("rewards of rollouts that are not finished");
+      if (draw.scores.size() > draw.rollouts.size()) throw std::runtime_error("rewards of more rollouts than there are");
       out.draws.push_back(std::move(draw));
     }
     return out;

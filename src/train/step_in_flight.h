@@ -13,8 +13,8 @@ namespace raison {
 struct RolloutDraw {
   std::vector<TrainPrompt> prompts;
   std::vector<Rollout> rollouts;  // [prompts * group]; those that are not finished() are to be drawn
-  RewardScores scores;            // empty until all are finished and judged
-  bool judged = false;
+  RewardScores scores;            // of the first ones, in order, once all are finished
+  bool judged() const { return !rollouts.empty() && scores.size() == rollouts.size(); }
 };
 
 struct StepInFlight {

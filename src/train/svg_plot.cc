@@ -10,6 +10,7 @@ namespace {
 
 constexpr double kWidth = 460, kHeight = 340, kLeft = 62, kRight = 16, kTop = 40, kBottom = 52;
 constexpr double kLegendRow = 18;
+constexpr int kMostTicks = 20;  // whatever the numbers are
 // Okabe and Ito's colours, told apart by people who see few.
 constexpr const char* kColours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888"};
 
@@ -74,7 +75,8 @@ class PanelDrawing {
     const double right = x0_ + kWidth - kRight, bottom = kHeight - kBottom;
     text(x0_ + kLeft, 22, "start", p_.title, " class=\"title\"");
     const double step = round_step(p_.y_high - p_.y_low, 5);
-    for (double y = p_.y_low; y <= p_.y_high + step / 1e6; y += step) {
+    for (int i = 0; i <= kMostTicks && p_.y_low + i * step <= p_.y_high + step / 1e6; ++i) {
+      const double y = p_.y_low + i * step;
       line(x0_ + kLeft, py(y), right, py(y), "grid");
       text(x0_ + kLeft - 6, py(y) + 4, "end", p_.y_percent ? fmt::format("{:.0f} %", 100 * y) : fmt::format("{:g}", y));
     }
@@ -97,7 +99,8 @@ class PanelDrawing {
       return;
     }
     const double step = round_step(high_ - low_, 6);
-    for (double x = std::ceil(low_ / step - 1e-9) * step; x <= high_ + step / 1e6; x += step) x_mark(x, bottom);
+    const double begin = std::ceil(low_ / step - 1e-9) * step;
+    for (int i = 0; i <= kMostTicks && begin + i * step <= high_ + step / 1e6; ++i) x_mark(begin + i * step, bottom);
   }
 
   void series(const PlotSeries& s, const char* colour, size_t index) {

@@ -24,6 +24,16 @@ namespace raison {
 namespace {
 namespace fs = std::filesystem;
 
+// Running out of memory is an error like others.
+template <class F>
+auto guarded(F&& f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    return error("out of memory; lower batch.tokens, or of grpo rollout.together");
+  } catch (const std::exception& e) { return error("{}", e.what()); }
+}
+
 double now_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 AdamWOptions adamw_options(const OptimizerRecipe& o) {
@@ -78,6 +88,7 @@ struct TrainSession::Impl {
   Result<bool> step_once(StepMetrics* m);
   Status log(const StepMetrics& m);
   Status save_if_due();
+  Error save_what_stands(uint64_t version, const Error& why);
   Status save();
 };
 
@@ -117,7 +128,9 @@ Status TrainSession::Impl::open_metrics(Resume resume, const TrainState& state) 
   }
   RAISON_RETURN_IF_ERROR(metrics.open(path, state.metrics_bytes));
   RAISON_RETURN_IF_ERROR(create_folders(board));
-  return events.open(board + "/events.out.tfevents.1.raison", state.event_bytes);
+  const std::string curves = board + "/events.out.tfevents.1.raison";
+  if (checkpointed_step < 0 && fs::file_size(curves, ec) > 0 && !ec) RAISON_RETURN_IF_ERROR(set_file_aside(curves));
+  return events.open(curves, state.event_bytes);
 }
 
 Status TrainSession::Impl::make_method() {
@@ -232,7 +245,7 @@ void TrainSession::Impl::measure(StepMetrics* m, double seconds) {
 Result<bool> TrainSession::Impl::step_once(StepMetrics* m) {
   const double begin = now_seconds();
   m->lr = schedule.rate(step);
-  auto whole = method->step(step, m->lr, m);
+  auto whole = guarded([&] { return method->step(step, m->lr, m); });
   step_seconds += now_seconds() - begin;
   if (!whole.ok()) return error("step {}: {}", step + 1, whole.message());
   if (!*whole) return false;
@@ -243,7 +256,10 @@ Result<bool> TrainSession::Impl::step_once(StepMetrics* m) {
   m->total_tokens = tokens;
   measure(m, step_seconds);
   step_seconds = 0;
-  if (recipe.validation_every > 0 && step % recipe.validation_every == 0) RAISON_RETURN_IF_ERROR(method->validate(m));
+  if (recipe.validation_every > 0 && step % recipe.validation_every == 0) {
+    const Status valid = guarded([&] { return method->validate(m); });
+    if (!valid.ok()) notice(fmt::format("validation at step {}: {}", step, valid.message()));  // the step stands all the same
+  }
   m->memory = resident_memory().value_or(0);
   RAISON_RETURN_IF_ERROR(log(*m));
   if (sinks.step && (step % recipe.log_every == 0 || step == recipe.steps || m->has_validation)) sinks.step(*m);
@@ -283,6 +299,15 @@ Status TrainSession::Impl::save_if_due() {
   return save();
 }
 
+// A judge that broke, say: the steps before this one and its rollouts are kept, unless the weights have moved within it.
+Error TrainSession::Impl::save_what_stands(uint64_t version, const Error& why) {
+  const bool news = checkpointed_step != step || method->in_flight();
+  if (recipe.kind != TrainKind::Grpo || setup.trained().version != version || !news) return why;
+  const Status saved = guarded([&] { return save(); });
+  if (!saved.ok()) return why;
+  return error("{}; what was done before is saved: --resume goes on from there", why.message());
+}
+
 TrainSession::TrainSession(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TrainSession::~TrainSession() = default;
 
@@ -315,8 +340,10 @@ Result<RunEnd> TrainSession::run(const std::function<bool()>& should_stop) {
       return RunEnd::Stopped;
     }
     StepMetrics m;
-    RAISON_ASSIGN(const bool whole, impl_->step_once(&m));
-    if (!whole) continue;
+    const uint64_t version = impl_->setup.trained().version;
+    const auto whole = impl_->step_once(&m);
+    if (!whole.ok()) return impl_->save_what_stands(version, whole.error());
+    if (!*whole) continue;
     const bool due = r.checkpoint_every > 0 && impl_->step % r.checkpoint_every == 0;
     if (due || finished()) RAISON_RETURN_IF_ERROR(checkpoint());
   }

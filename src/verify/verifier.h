@@ -29,7 +29,7 @@ struct Verdict {
     Right,
     Wrong,
     Unparseable,  // no answer was found in it, or one that can't be read: counted apart from Wrong
-    Failed        // the verifier could not tell (it crashed, hung or wrote nonsense): counted apart, score 0
+    Failed        // the verifier could not tell (it crashed, hung or wrote nonsense): counted apart, and no reward at all
   };
   Kind kind = Unparseable;
   double score = 0;    // the reward: 1 for Right and 0 otherwise, but a graded verifier may say anything finite

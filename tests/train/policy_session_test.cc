@@ -321,6 +321,15 @@ TEST(PolicySession, RefusalsAreOneLineBeforeTheFirstStep) {
       {with_file("word.jsonl", "[[reward]]\nverifier = \"countdown\"\nwieght = 2\n"), "unknown key"},
       {with_file("word.jsonl", "[[reward]]\nverifier = \"countdown\"\noptions = {divide = true}\n"), "has no option divide"},
       {with_file("word.jsonl", "[[reward]]\nverifier = \"countdown\"\nweight = inf\n"), "reward.weight"},
+      {swapped("max_length = 120", "minimum = 5"), "rollout.minimum: changes what is sampled"},
+      {swapped("max_length = 120", "prompts = 5"), "TOML"},
+      {swapped("[policy]\n", "[policy]\nlength = 5\n"), "policy.length: is for mean = \"constant\""},
+      {swapped("[policy]\n", "[policy]\nbeta = 0\nkl_by_ratio = true\n"), "policy.kl_by_ratio: is for a KL, and beta is 0"},
+      {swapped("[policy]\n", "[policy]\nloss = \"cispo\"\ndelta = 4\n"), "policy.delta: clips a ratio"},
+      {swapped("[policy]\n", "[policy]\nscale = \"none\"\nepsilon = 0.1\n"), "policy.epsilon: is for a scale"},
+      {swapped("task = \"countdown\"", "task = \"countdown\"\nmax_length = 9"), "data.max_length: is not for grpo"},
+      {with_file("word.jsonl", "[[reward]]\nverifier = \"countdown\"\n[[reward]]\nverifier = \"countdown\"\n"),
+       "two parts are named \"countdown\""},
       {swapped("max_length = 120", "max_length = 100000"), "rollout.max_length: is 100000, the model's context is 256"},
       {swapped("max_length = 120", "top_k = 5"), "rollout.top_k: changes what is sampled"},
       {swapped("max_length = 120", "top_p = 0.9"), "rollout.top_p: changes what is sampled"},
@@ -334,7 +343,7 @@ TEST(PolicySession, RefusalsAreOneLineBeforeTheFirstStep) {
       {swapped("[policy]\n", "[policy]\nupdates = 5\n"), "policy.updates: is 5, must be within 1 .. 4"},
       {swapped("[policy]\n", "[policy]\nmost_draws = 5\n"), "policy.most_draws: is for dynamic_sampling"},
       {swapped("[policy]\n", "[policy]\noverlong_cache = 120\n"),
-       "policy.overlong_cache: must be less than rollout.max_length"},
+       "policy.overlong_cache: is 120, must be less than the 120 tokens"},
       {swapped("[policy]\n", "[policy]\nbeta = -1\n"), "policy.beta"},
       {swapped("[policy]\n", "[policy]\nclip = 1\n"), "policy.clip: unknown key"},
       {swapped("tokens = 512", "sequences = 3"), "batch: takes tokens"},
@@ -352,13 +361,62 @@ TEST(PolicySession, RefusalsAreOneLineBeforeTheFirstStep) {
   }
 }
 
-TEST(PolicySession, ADatabaseOfAnotherKindIsRefusedAndKept) {
+TEST(PolicySession, AnEarlierRunsSamplesAndCurvesAreSetAside) {
   TempDir dir;
-  fs::create_directories(dir / "run");
+  fs::create_directories(dir / "run/tensorboard");
   std::ofstream(dir / "run/samples.db") << std::string(5000, 'x');
-  const std::string why = refusal_of(policy_text(dir / "run", 2));
-  EXPECT_NE(why.find("samples.db: file is not a database"), std::string::npos) << why;
-  EXPECT_EQ(testing::file_bytes(dir / "run/samples.db"), std::string(5000, 'x'));
+  std::ofstream(dir / "run/tensorboard/events.out.tfevents.1.raison") << "yyy";
+  EXPECT_EQ(uninterrupted(policy_text(dir / "run", 1)).metrics.size(), 1u);
+  EXPECT_EQ(testing::file_bytes(dir / "run/samples.before-1.db"), std::string(5000, 'x'));
+  EXPECT_EQ(testing::file_bytes(dir / "run/tensorboard/events.out.tfevents.1.before-1.raison"), "yyy");
+}
+
+// A judge that breaks costs neither the steps before it nor the rollouts that it was to judge.
+TEST(PolicySession, ABrokenJudgeLosesNothing) {
+  if (!fs::exists("/bin/bash")) GTEST_SKIP() << "needs /bin/bash";
+  TempDir dir;
+  const std::string file = RAISON_SOURCE_DIR "/recipes/grpo-example.jsonl";
+  const auto text = [&](const std::string& judge) {
+    auto t = policy_text(dir / "run", 4, "beta = 0.0",
+                         "[[reward]]\nverifier = \"program\"\noptions = {command = [\"/bin/bash\", \"" + judge + "\"]}\n");
+    t.replace(t.find("task = \"countdown\""), 18, "train = \"" + file + "\"");
+    return t;
+  };
+  // Judges by the reply's length, odd or even, so that it needs no JSON; the first dies in the third step.
+  const std::string body = R"(while read -r line; do
+[ -n "$c" ] && [ $n -ge 40 ] && exit 1
+n=$((n+1)); id=${line#*\"id\":}; id=${id%%[,\}]*}
+echo "{\"id\":$id,\"score\":$((${#line}%2))}"
+)";
+  dir.write("good.sh", body + "done\n");
+  dir.write("dies.sh", "c=" + (dir / "count") + "\nn=$(cat $c 2>/dev/null || echo 0)\n" + body + "echo $n > $c\ndone\n");
+  ThreadPool pool(2);
+  std::string why;
+  {
+    auto s = open_session(policy_recipe_of(text(dir / "dies.sh")), pool);
+    ASSERT_TRUE(s);
+    const auto end = s->run();
+    ASSERT_FALSE(end.ok());
+    why = end.message();
+    EXPECT_NE(why.find("--resume goes on from there"), std::string::npos) << why;
+    EXPECT_EQ(why.find('\n'), std::string::npos) << why;
+  }
+  const auto all = list_checkpoints(dir / "run/checkpoints");
+  ASSERT_EQ(all.size(), 1u) << why;
+  EXPECT_TRUE(fs::exists(all[0] + "/rollouts.cbor")) << why;
+  auto s = open_session(policy_recipe_of(text(dir / "good.sh")), pool);  // another command is no other run
+  ASSERT_TRUE(s);
+  EXPECT_GT(s->steps_done(), 0);
+  const auto end = s->run();
+  EXPECT_TRUE(end.ok()) << end.message();
+  EXPECT_EQ(timeless_lines(dir / "run").size(), 4u);
+}
+
+TEST(PolicySession, SecretsOfAJudgeStayOutOfCheckpoints) {
+  auto text =
+      policy_text("unused", 2, "",
+                  "[[reward]]\nverifier = \"http\"\noptions = {url = \"http://h/\", headers = [\"Authorization: SECRET\"]}\n");
+  EXPECT_EQ(recipe_json(policy_recipe_of(text)).dump().find("SECRET"), std::string::npos);
 }
 
 TEST(PolicySession, OffPolicySamplingStillComparesLogprobs) {
