@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
 
 #include <nlohmann/json.hpp>
 
@@ -238,6 +239,62 @@ TEST(SlowScaling, VotesAndForcedWaitingOnTheBundledBase) {
   const RunResult refused = raison({"eval", kCountdown, "countdown", "--plot", dir / "g.svg"});
   EXPECT_EQ(refused.code, 1);
   EXPECT_NE(refused.err.find("--plot draws curves"), std::string::npos) << refused.err;
+}
+
+// Rejection sampling: samples are judged, the right ones become records that `train sft` learns from.
+TEST(Generate, KeepsWhatAVerifierFindsRight) {
+  TempDir dir;
+  const std::string questions = RAISON_SOURCE_DIR "/recipes/grpo-example.jsonl", out = dir / "samples.jsonl",
+                    sft = dir / "sft.jsonl";
+  std::vector<std::string> command = {"generate",  RAISON_SOURCE_DIR "/models/countdown-zero",
+                                      questions,   "-n",
+                                      "3",         "-o",
+                                      out,         "--temp",
+                                      "1",         "--max-tokens",
+                                      "220",       "--verifier",
+                                      "countdown", "--sft",
+                                      sft,         "--sft-each",
+                                      "2"};
+  const auto refused = [&](std::vector<std::string> args, const std::string& why) {
+    const RunResult r = raison(std::move(args));
+    EXPECT_NE(r.code, 0);
+    EXPECT_NE(r.err.find(why), std::string::npos) << r.err;
+    EXPECT_EQ(line_count(r.err), 1) << r.err;
+  };
+  auto changed = [&](const std::string& from, const std::string& to) {
+    auto c = command;
+    std::replace(c.begin(), c.end(), from, to);
+    return c;
+  };
+  refused(changed(sft, questions), "is the file of prompts");
+  refused(changed(sft, out), "is the file of all samples");
+  refused(changed(sft, "/nonexistent/x.jsonl"), "/nonexistent/x.jsonl");
+  refused(changed("countdown", "maths"), "no verifier is called \"maths\"");
+  refused({"generate", RAISON_SOURCE_DIR "/models/countdown-zero", questions, "-o", out, "--sft", sft}, "needs --verifier");
+  EXPECT_FALSE(std::filesystem::exists(out)) << "said before the work";
+  const RunResult r = raison(command);
+  ASSERT_EQ(r.code, 0) << r.err;
+  std::istringstream samples(slurp(out)), kept(slurp(sft));
+  int right = 0, all = 0, records = 0;
+  for (std::string line; std::getline(samples, line); ++all) {
+    const auto j = nlohmann::json::parse(line);
+    right += j.at("verdict") == "right" ? 1 : 0;
+    EXPECT_EQ(j.at("score"), j.at("verdict") == "right" ? 1 : 0);
+  }
+  for (std::string line; std::getline(kept, line); ++records) {
+    const auto j = nlohmann::json::parse(line);
+    EXPECT_EQ(j.at("prompt").at(0).at("role"), "user");
+    EXPECT_NE(j.at("completion").get<std::string>().find("</think>"), std::string::npos);
+  }
+  EXPECT_EQ(all, 24);
+  EXPECT_GT(right, 10);
+  EXPECT_GT(records, 6);
+  EXPECT_LE(records, std::min(right, 16));
+  refused(command, "is there already");
+  const RunResult taught =
+      raison({"train", "sft", RAISON_SOURCE_DIR "/recipes/r1-rejection.toml", "--out", dir / "run", "--set",
+              "data.train=" + sft, "--set", "steps=5", "--set", "model.path=" RAISON_SOURCE_DIR "/models/countdown-base"});
+  EXPECT_EQ(taught.code, 0) << taught.err;
 }
 
 }  // namespace
