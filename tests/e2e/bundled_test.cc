@@ -99,7 +99,7 @@ TEST(Bundled, SlowItsRecipeStillGivesItsBytes) {
 const std::string kTaught = RAISON_SOURCE_DIR "/models/countdown-zero";
 
 // The tolerance of the design for what rewards alone make of the base.
-TEST(BundledTaught, EvaluatesWithinTheDesignsTolerance) {
+TEST(BundledTaught, SlowEvaluatesWithinTheDesignsTolerance) {
   TempDir dir;
   const RunResult r = raison({"eval", kTaught, "countdown", "--json", dir / "figures.json"});
   ASSERT_EQ(r.code, 0) << r.err;

@@ -194,7 +194,7 @@ void KillResume::kill_at_random_moments(int wanted) {
 TEST_F(KillResume, SlowTwentyKillsAtRandomMoments) { kill_at_random_moments(20); }
 TEST_F(PolicyKillResume, SlowFifteenKillsAtRandomMoments) { kill_at_random_moments(15); }
 
-TEST_F(PolicyKillResume, StoppedInTheMiddleOfAStepItGoesOnToTheSameBytes) {
+TEST_F(PolicyKillResume, SlowStoppedInTheMiddleOfAStepItGoesOnToTheSameBytes) {
   const RunResult whole = run_program(command("whole", false));
   ASSERT_EQ(whole.code, 0) << whole.err;
   EXPECT_NE(whole.err.find("memory: weights"), std::string::npos) << whole.err;
