@@ -67,8 +67,8 @@ class Rules {
 void add_calls_with_conditions(Rules* rules) {
   rules->add_if(SCMP_ACT_ALLOW, SCMP_SYS(clone), SCMP_A0_64(SCMP_CMP_MASKED_EQ, kNamespaces, 0));
   for (const int call : {SCMP_SYS(socket), SCMP_SYS(socketpair)}) {
-    rules->add_if(SCMP_ACT_ALLOW, call, SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX));
-    rules->add_if(SCMP_ACT_ERRNO(EAFNOSUPPORT), call, SCMP_A0_64(SCMP_CMP_NE, AF_UNIX));
+    rules->add_if(SCMP_ACT_ALLOW, call, SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX, 0));
+    rules->add_if(SCMP_ACT_ERRNO(EAFNOSUPPORT), call, SCMP_A0_64(SCMP_CMP_NE, AF_UNIX, 0));
   }
 }
 
