@@ -104,7 +104,7 @@ Result<std::string> CodeVerifier::run_asserts(const CodeTests& tests, const std:
   if (token.empty()) return error("code: the system gives no random numbers");
   SandboxJob job;
   job.files = {{"harness.py", kPythonHarness}};
-  job.command = command_for("/work/harness.py");
+  job.command = command_for("/job/harness.py");
   job.input = harness_input(tests, solution, token);
   job.limits = options_.limits;
   RAISON_ASSIGN(const SandboxOutcome outcome, sandbox_->run(job));
@@ -117,7 +117,7 @@ Result<std::string> CodeVerifier::run_asserts(const CodeTests& tests, const std:
 Result<std::string> CodeVerifier::run_pairs(const CodeTests& tests, const std::string& solution) const {
   SandboxJob job;
   job.files = {{language_.file, solution}};
-  job.command = command_for(std::string("/work/") + language_.file);
+  job.command = command_for(std::string("/job/") + language_.file);
   job.limits = options_.limits;
   for (size_t i = 0; i < tests.pairs.size(); ++i) {
     job.input = tests.pairs[i].first;

@@ -123,7 +123,7 @@ std::string LineProgram::end_it() {
   while (err_.open() && said_.size() <= kKeptWords) {
     const size_t before = said_.size();
     read_some(&err_, &said_, kKeptWords);
-    if (said_.size() == before) break;  // all that there was, for now and ever
+    if (said_.size() == before) break;  // no more comes: its writer is gone
   }
   std::string out = alone ? ending_text(status_) : "killed";
   if (const std::string words = one_line(last_line(said_), 160); !words.empty()) out += "; it said: " + words;

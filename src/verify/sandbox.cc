@@ -313,7 +313,7 @@ std::vector<std::string> Sandbox::bubblewrap_args(const SandboxLimits& limits) c
   }
   for (const char* path : {"/etc/ld.so.cache", "/etc/alternatives"}) append(&args, {"--ro-bind-try", path, path});
   for (const std::string& folder : readable_) append(&args, {"--ro-bind", folder, folder});
-  append(&args, {"--dir", "/dev", "--dir", "/work"});
+  append(&args, {"--dir", "/dev", "--dir", "/job"});
   for (const char* device : {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"})
     append(&args, {"--dev-bind", device, device});
   append(&args, {"--size", std::to_string(limits.disk_bytes), "--tmpfs", "/tmp", "--chdir", "/tmp", "--seccomp",
@@ -346,7 +346,7 @@ Result<SandboxOutcome> Sandbox::run(const SandboxJob& job) const {
     const int its = kFirstFileFd + static_cast<int>(files.fds.size());
     RAISON_ASSIGN(UniqueFd fd, memory_file(bytes));
     files.add(std::move(fd), its);
-    append(&more, {"--ro-bind-data", std::to_string(its), "/work/" + name});
+    append(&more, {"--ro-bind-data", std::to_string(its), "/job/" + name});
   }
   plan.args.insert(options_end, more.begin(), more.end());
   RAISON_ASSIGN(UniqueFd input, memory_file(job.input));

@@ -2,7 +2,7 @@
 // system calls (seccomp_filter.h), resource limits, and a watch over all its processes together. docs/verifiers.md says what that
 // guarantees and what it does not.
 //
-// What the program sees: /usr (and /bin, /lib, ...) read-only, its own files under /work read-only, an empty /tmp in memory, where it
+// What the program sees: /usr (and /bin, /lib, ...) read-only, its own files under /job read-only, an empty /tmp in memory, where it
 // starts; of /dev null, zero, full, random and urandom; neither /proc, /sys, /etc (but the linker's cache and alternatives), home folders
 // nor a network. It is user 65534, without capabilities, and can't get any. There is no way to run anything without all of this.
 #pragma once
@@ -32,7 +32,7 @@ struct SandboxLimits {
 struct SandboxJob {
   std::vector<std::string> command;                        // command[0]: a path, or a name in /usr/local/bin, /usr/bin or /bin
   std::string input;                                       // standard input, a file that can't be written
-  std::vector<std::pair<std::string, std::string>> files;  // {name, bytes}: /work/NAME
+  std::vector<std::pair<std::string, std::string>> files;  // {name, bytes}: /job/NAME
   SandboxLimits limits;
 };
 

@@ -60,7 +60,7 @@ SandboxOutcome run_in_sandbox(const SandboxJob& job) {
 
 SandboxOutcome run_python(const std::string& code, const SandboxLimits& limits = {}, const std::string& input = "") {
   SandboxJob job;
-  job.command = {"/usr/bin/python3", "/work/main.py"};
+  job.command = {"/usr/bin/python3", "/job/main.py"};
   job.files = {{"main.py", code}};
   job.input = input;
   job.limits = limits;
@@ -185,7 +185,7 @@ for link, to in [("/tmp/a", secret), ("/tmp/b", "/etc/shadow"), ("/tmp/c", "../"
     try:
         print("READ", open(link).read())
     except OSError: pass
-for path in ["/x", "/usr/x", "/work/x", "/work/main.py", "/dev/x", "/etc/x", "/bin/x", "/usr/bin/python3", folder + "/x", secret]:
+for path in ["/x", "/usr/x", "/job/x", "/job/main.py", "/dev/x", "/etc/x", "/bin/x", "/usr/bin/python3", folder + "/x", secret]:
     for flags in [os.O_WRONLY, os.O_WRONLY | os.O_CREAT]:
         try:
             os.open(path, flags)
