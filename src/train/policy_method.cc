@@ -259,17 +259,23 @@ double PolicyMethod::reward_of(const RewardScores& s, size_t rollout) const {
 bool PolicyMethod::has_signal(const RolloutDraw& d, size_t prompt) const {
   const auto g = static_cast<size_t>(group());
   const size_t parts = d.scores.parts.size() - (r_.policy.overlong_cache > 0 ? 1 : 0);
-  const auto differ = [&](auto&& value) {
-    for (size_t i = prompt * g + 1; i < (prompt + 1) * g; ++i)
-      if (value(i) != value(prompt * g)) return true;
+  using Value = std::optional<double>;
+  const auto differ = [&](auto&& value) {  // those that no judge could tell of say nothing
+    Value first;
+    for (size_t i = prompt * g; i < (prompt + 1) * g; ++i) {
+      const Value v = value(i);
+      if (v && first && *v != *first) return true;
+      if (v) first = v;
+    }
     return false;
   };
   if (r_.policy.advantage.normalise_each)
     for (size_t f = 0; f < parts; ++f)
       if (differ([&](size_t i) { return d.scores.parts[f][i]; })) return true;
   return differ([&](size_t i) {
-    double sum = 0;
-    for (size_t f = 0; f < parts; ++f) sum += rewards_->weights()[f] * d.scores.parts[f][i].value_or(0);
+    Value sum;
+    for (size_t f = 0; f < parts; ++f)
+      if (const Value v = d.scores.parts[f][i]) sum = sum.value_or(0) + rewards_->weights()[f] * *v;
     return sum;
   });
 }

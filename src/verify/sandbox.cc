@@ -116,6 +116,7 @@ void SandboxRun::stop(SandboxOutcome::End why) {
   if (stopped_) return;
   stopped_ = true;
   outcome_.end = why;
+  if (reaped_) return;
   // Process 1 takes all of its namespace with it. If it is not known yet it is still of bwrap's group.
   if (init_.open()) syscall(SYS_pidfd_send_signal, init_.get(), SIGKILL, nullptr, 0);
   kill(-monitor_, SIGKILL);
@@ -160,7 +161,7 @@ void SandboxRun::step() {
   if (status_.open() && fds[0].revents != 0) read_status();
   if (out_.open() && fds[1].revents != 0) read_from(&out_, &outcome_.out, most, SandboxOutcome::OutputLimit);
   if (err_.open() && fds[2].revents != 0) read_from(&err_, &outcome_.err, most, SandboxOutcome::OutputLimit);
-  check_usage();
+  if (!reaped_) check_usage();  // what has ended by itself did so in time, and its ids may be others' by now
 }
 
 // Waits until bwrap and all that ran in its namespace are gone; bounded, for a process may hang in the kernel.
