@@ -412,6 +412,27 @@ echo "{\"id\":$id,\"score\":$((${#line}%2))}"
   EXPECT_EQ(timeless_lines(dir / "run").size(), 4u);
 }
 
+// Right, or no verdict at all: nothing there to learn from.
+TEST(PolicySession, AJudgeThatCannotTellPunishesNobody) {
+  if (!fs::exists("/bin/bash")) GTEST_SKIP() << "needs /bin/bash";
+  TempDir dir;
+  dir.write("judge.sh", R"(while read -r line; do
+n=$((n+1)); id=${line#*\"id\":}; id=${id%%[,\}]*}
+[ $((n%3)) -eq 0 ] && echo "{\"id\":$id}" || echo "{\"id\":$id,\"score\":1}"
+done
+)");
+  auto text = policy_text(
+      dir / "run", 1, "beta = 0.0",
+      "[[reward]]\nverifier = \"program\"\noptions = {command = [\"/bin/bash\", \"" + (dir / "judge.sh") + "\"]}\n");
+  text.replace(text.find("task = \"countdown\""), 18, "train = \"" RAISON_SOURCE_DIR "/recipes/grpo-example.jsonl\"");
+  const Outcome run = uninterrupted(text);
+  ASSERT_EQ(run.metrics.size(), 1u);
+  EXPECT_GT(run.metrics[0]["failed"].get<double>(), 0.2);
+  EXPECT_EQ(run.metrics[0]["silent_groups"], 1);
+  EXPECT_EQ(run.metrics[0]["updates"], 0);
+  EXPECT_EQ(run.metrics[0]["grad_norm"], 0);
+}
+
 TEST(PolicySession, SecretsOfAJudgeStayOutOfCheckpoints) {
   auto text =
       policy_text("unused", 2, "",
