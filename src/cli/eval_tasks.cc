@@ -78,6 +78,9 @@ class EvalCli {
     RAISON_RETURN_IF_ERROR(write_files(reports));
     if (reports.back().whole()) return 0;
     const EvalRun& last = reports.back().runs.back().run;
+    if (!last.fault.empty())
+      return error("{}: {}; the last figures are of the {} judged before", reports.back().task, last.fault,
+                   counted(last.figures.samples, "sample"));
     note(fmt::format("stopped: the last figures are partial, of {} out of {}; short replies come first",
                      counted(last.figures.samples, "sample"), total_of(reports.back())));
     return 130;

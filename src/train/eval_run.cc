@@ -29,10 +29,11 @@ class EvalSession {
     const int64_t before = engine_.stats().generated_tokens;
     const auto drawn = draw_rollouts(engine_, asked(), o_.seed, rollout_options(), &rollouts_,
                                      [&](int64_t finished) { return take(finished, before); });
-    RAISON_RETURN_IF_ERROR(drawn);
-    RAISON_RETURN_IF_ERROR(judge_finished(1));
+    const Status judged = drawn.ok() ? judge_finished(1) : Status(drawn.error());
+    if (!judged.ok() && judged_ == 0) return judged.error();
     EvalRun out;
-    out.whole = *drawn;
+    out.whole = judged.ok() && *drawn;
+    if (!judged.ok()) out.fault = judged.message();
     out.seconds = seconds();
     out.tokens = engine_.stats().generated_tokens - before;
     for (size_t q = 0; q < prompts_.size(); ++q) {

@@ -97,7 +97,8 @@ struct EvalFigures {
 struct EvalRun {
   std::vector<std::vector<EvalSample>> samples;  // [question][sample]; none of those left out
   EvalFigures figures;
-  bool whole = true;  // false: `progress` ended it
+  bool whole = true;  // false: `progress` ended it, or
+  std::string fault;  // a judge that broke: one line; what was judged before is here all the same
   double seconds = 0;
   int64_t tokens = 0;  // generated, by those that were stopped too
 };
