@@ -191,5 +191,28 @@ TEST(Eval, RefusesWhatCannotBe) {
   EXPECT_NE(bare.err.find("tokenizer.json"), std::string::npos) << bare.err;
 }
 
+// What was judged before a judge broke is reported and written all the same.
+TEST(EvalJudge, ABrokenOneCostsNoFigures) {
+  if (access("/bin/bash", X_OK) != 0) GTEST_SKIP() << "needs /bin/bash";
+  TempDir dir;
+  dir.write("judge.sh", "c=" + (dir / "count") + R"(; n=$(cat $c 2>/dev/null || echo 0)
+while read -r line; do
+[ $n -ge 20 ] && exit 1
+n=$((n+1)); echo $n > $c; id=${line#*\"id\":}; id=${id%%[,\}]*}
+echo "{\"id\":$id,\"score\":1}"
+done
+)");
+  const std::string options = "{\"command\":[\"/bin/bash\",\"" + (dir / "judge.sh") + "\"]}";
+  const RunResult r =
+      raison({"eval", RAISON_SOURCE_DIR "/models/countdown-zero", RAISON_SOURCE_DIR "/recipes/grpo-example.jsonl", "--verifier",
+              "program", "--verifier-options", options, "--samples", "8", "--max-tokens", "100", "--json", dir / "o.json"});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_NE(r.err.find("judged before"), std::string::npos) << r.err;
+  EXPECT_NE(r.out.find("pass@1"), std::string::npos) << r.out;
+  const auto j = nlohmann::json::parse(slurp(dir / "o.json"), nullptr, false);
+  ASSERT_TRUE(j.is_object());
+  EXPECT_EQ(j.at("partial"), true);
+}
+
 }  // namespace
 }  // namespace raison::testing
