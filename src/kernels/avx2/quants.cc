@@ -6,7 +6,7 @@
 
 namespace raison::avx2 {
 
-constexpr int kTileRows = RAISON_TILE_ROWS;
+constexpr int kTileRows = RAISON_TILE_ROWS, kTilePanels = 1;
 constexpr int kQuantRows = RAISON_QUANT_ROWS;
 constexpr int32_t kWideOffset = 0;  // wide codes are multiplied with their signs
 constexpr int chain_of(int chain) { return chain; }

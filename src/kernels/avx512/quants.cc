@@ -6,7 +6,7 @@
 
 namespace raison::RAISON_ISA {
 
-constexpr int kTileRows = RAISON_TILE_ROWS;
+constexpr int kTileRows = RAISON_TILE_ROWS, kTilePanels = 1;
 constexpr int kQuantRows = RAISON_QUANT_ROWS;
 constexpr int32_t kWideOffset = 128;  // vpdpbusd wants unsigned weights: wide codes enter as code + 128
 constexpr int chain_of(int chain) { return chain == 0 ? 0 : 8; }  // any chain is exact
