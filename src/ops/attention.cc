@@ -29,7 +29,6 @@ Tensor attention(Context& ctx, const AttentionShape& shape, const ForwardBatch& 
                  const std::vector<uint8_t* const*>& row_pages, const Tensor& q, const Tensor& k, const Tensor& v) {
   check_attention(shape, batch.kv, q, k, v);
   const auto score_scale = static_cast<float>(shape.softmax_scale * kLog2e);
-  ctx.kernels.kv_append(ctx.exec, {batch.kv, shape.layer, q.rows, batch.positions.data(), row_pages.data(), k.data, v.data});
   Tensor out = ctx.tensor(q.rows, int64_t{shape.q_heads} * shape.value_dim);
   float *max = nullptr, *sum = nullptr;  // [T, q_heads]
   if (ctx.tape) {
@@ -37,7 +36,7 @@ Tensor attention(Context& ctx, const AttentionShape& shape, const ForwardBatch& 
     sum = ctx.arena.floats(q.rows * shape.q_heads);
   }
   ctx.kernels.attention(ctx.exec, {batch.kv, shape.layer, shape.q_heads, q.rows, batch.positions.data(), row_pages.data(),
-                                   score_scale, q.data, out.data, max, sum});
+                                   score_scale, q.data, out.data, max, sum, k.data, v.data});
   if (!ctx.tape) return out;
   for (int64_t s = 0; s < batch.sequences(); ++s) {
     const auto row = static_cast<size_t>(batch.seq_offsets[static_cast<size_t>(s)]);

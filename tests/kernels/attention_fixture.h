@@ -101,14 +101,15 @@ inline void fill(const KernelTable& table, Exec& exec, Cache& cache, const std::
 struct Forward {
   Floats out, max, sum;
 };
+// With `k` and `v` the rows' own keys and values go into the cache first.
 inline Forward attend(const KernelTable& t, Exec& exec, const Cache& cache, int q_heads, const std::vector<Span>& spans,
-                      const Floats& q) {
+                      const Floats& q, const float* k = nullptr, const float* v = nullptr) {
   const Rows rows(cache, spans);
   const int dim = cache.layout().head_dim, v_dim = cache.layout().v_dim();
   const auto vectors = static_cast<size_t>(rows.count() * q_heads);
   Forward f{Floats(vectors * static_cast<size_t>(v_dim) + 5, -7.0f), Floats(vectors + 5, -7.0f), Floats(vectors + 5, -7.0f)};
   t.attention(exec, {cache.layout(), kLayer, q_heads, rows.count(), rows.positions.data(), rows.pages.data(), score_scale(dim),
-                     q.data(), f.out.data(), f.max.data(), f.sum.data()});
+                     q.data(), f.out.data(), f.max.data(), f.sum.data(), k, v});
   return f;
 }
 

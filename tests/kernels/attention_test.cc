@@ -151,6 +151,48 @@ TEST_F(AttentionTest, ForwardHasRefsBits) {
   }
 }
 
+// Rows that bring their keys and values are attended to as if they had been appended before, whatever the batch is made of.
+TEST_F(AttentionTest, OwnRowsGoIntoTheCacheFirst) {
+  for (const Case& c : cases()) {
+    if (c.large()) continue;
+    const KvLayout layout = c.layout();
+    const std::vector<int64_t> lengths = {300, 60, 33};
+    const int64_t all = (300 + 60 + 33) * c.kv_heads;
+    const Floats old_k = values(all * c.head_dim, 3, c.outlier), old_v = values(all * layout.v_dim(), 4, c.outlier);
+    const int q_heads = c.kv_heads * c.group;
+    const std::vector<std::vector<Span>> batches = {
+        {{0, 299, 1}},                           // decode
+        {{0, 255, 1}, {1, 48, 1}, {2, 0, 1}},    // decode of several
+        {{1, 0, 60}},                            // a prompt
+        {{0, 250, 12}, {1, 59, 1}, {2, 15, 4}},  // chunks across splits and panels
+    };
+    for (size_t b = 0; b < batches.size(); ++b) {
+      const int64_t rows = [&] {
+        Cache any(layout, lengths);
+        return Rows(any, batches[b]).count();
+      }();
+      const Floats q = values(rows * q_heads * c.head_dim, 5 + b, c.outlier != 0 ? 50.0f : 0.0f);
+      const Floats k = values(rows * c.kv_heads * c.head_dim, 31, c.outlier),
+                   v = values(rows * c.kv_heads * layout.v_dim(), 32, c.outlier);
+      const float* v_rows = c.latent ? nullptr : v.data();
+      Cache want_cache(layout, lengths);
+      fill(ref_kernels(), two_, want_cache, lengths, old_k, old_v);
+      const Rows at(want_cache, batches[b]);
+      ref_kernels().kv_append(two_, {layout, kLayer, at.count(), at.positions.data(), at.pages.data(), k.data(), v_rows});
+      const Forward want = attend(ref_kernels(), two_, want_cache, q_heads, batches[b], q);
+      for (const KernelTable* t : vector_tables())
+        for (ThreadPool* pool : {&one_, &three_}) {
+          Cache cache(layout, lengths);
+          fill(*t, two_, cache, lengths, old_k, old_v);
+          const Forward got = attend(*t, *pool, cache, q_heads, batches[b], q, k.data(), v_rows);
+          const std::string where = fmt::format("{} {} batch {} threads {}", t->name, describe(c), b, pool->threads());
+          ASSERT_TRUE(same_bits(got.out, want.out)) << where;
+          ASSERT_TRUE(cache.bytes() == want_cache.bytes()) << where;
+        }
+    }
+  }
+}
+
 // Scores that are all zeros of both signs: the first decides the sign of the maximum.
 TEST_F(AttentionTest, MaximaThatAreZeroHaveRefsBits) {
   const KvLayout layout = layout_of(DType::F32, 1, 4, 16);

@@ -153,6 +153,7 @@ void kv_append(Exec& exec, const KvAppendArgs& a) {
 }
 
 void attention(Exec& exec, const AttentionArgs& a) {
+  if (a.k) kv_append(exec, {a.layout, a.layer, a.rows, a.positions, a.row_pages, a.k, a.v});
   if (a.layout.integer()) return attention_int(exec, a);
   const auto dim = static_cast<size_t>(a.layout.head_dim), v_dim = static_cast<size_t>(a.layout.v_dim());
   parallel(exec, a.rows * a.q_heads, [&](int64_t item, int worker) {
