@@ -198,15 +198,23 @@ Result<std::vector<float>> penalised(std::span<const float> logits, std::span<co
 
 // The largest logit's id; errors for NaN, +inf and "nothing left".
 Result<int32_t> checked_argmax(std::span<const float> x) {
-  bool bad_bits = false;  // NaN or +inf
-  for (float v : x) bad_bits |= std::bit_cast<int32_t>(v) >= 0x7F800000 || std::bit_cast<uint32_t>(v) > 0xFF800000u;
+  bool bad_bits = false;                         // NaN or +inf
+  float tops[4] = {-kInf, -kInf, -kInf, -kInf};  // four chains: one would wait for itself
+  size_t at = 0;
+  const auto look = [&](size_t i, float* most) {
+    const float v = x[i];
+    bad_bits |= std::bit_cast<int32_t>(v) >= 0x7F800000 || std::bit_cast<uint32_t>(v) > 0xFF800000u;
+    *most = std::max(*most, v);
+  };
+  for (; at + 4 <= x.size(); at += 4)
+    for (size_t i = 0; i < 4; ++i) look(at + i, &tops[i]);
+  for (; at < x.size(); ++at) look(at, &tops[0]);
   if (bad_bits) {
     const auto bad = std::find_if(x.begin(), x.end(), [](float v) { return v != v || v == kInf; });
     return error("the logit of token {} is {}; the model's weights or its input are broken", bad - x.begin(),
                  *bad == kInf ? "infinite" : "not a number");
   }
-  float top = -kInf;
-  for (float v : x) top = std::max(top, v);
+  const float top = std::max(std::max(tops[0], tops[1]), std::max(tops[2], tops[3]));
   if (top == -kInf) return error("no token is left to sample from: all {} logits are -inf", x.size());
   return static_cast<int32_t>(std::find(x.begin(), x.end(), top) - x.begin());
 }
@@ -282,14 +290,12 @@ Result<int32_t> sample_token(std::span<const float> logits, std::span<const int3
   RAISON_ASSIGN(std::vector<float> x, penalised(logits, prompt, generated, params));
   if (params.temperature == 0) return checked_argmax(x);
   RAISON_ASSIGN(const Candidates c, truncated(std::move(x), params));
-  const double mass = c.mass();
-  const double target = uniform01(params.seed, sample, position) * mass;  // below mass, as the uniform is below 1
+  std::vector<double> sums(c.w.size());  // of the weights as far as each: in this order, as mass() has it
   double sum = 0;
-  for (size_t i = 0; i < c.ids.size(); ++i) {
-    sum += static_cast<double>(c.w[i]);
-    if (sum > target) return c.ids[i];
-  }
-  return c.ids.back();
+  for (size_t i = 0; i < sums.size(); ++i) sums[i] = sum += static_cast<double>(c.w[i]);
+  const double target = uniform01(params.seed, sample, position) * sum;  // below the sum, as the uniform is below 1
+  const auto chosen = std::upper_bound(sums.begin(), sums.end(), target);
+  return chosen == sums.end() ? c.ids.back() : c.ids[static_cast<size_t>(chosen - sums.begin())];
 }
 
 Result<int32_t> argmax_token(std::span<const float> logits) { return checked_argmax(logits); }
