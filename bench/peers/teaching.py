@@ -57,6 +57,7 @@ def raison_turn(what, model, o):
     kind, recipe = ("pretrain", "countdown-base.toml") if what == "base" else ("grpo", "countdown-zero.toml")
     steps = max(o.steps or STEPS["base" if what == "base" else "grpo"][0], 50 if what == "base" else 5)  # the recipes' warm-ups
     sets = [f"steps={steps}", "checkpoint.every=0", "validation.every=0"] + ([] if what == "base" else [f"model.path={model}"])
+    sets += [f"cache_type={o.cache_type}"] if o.cache_type else []
     with tempfile.TemporaryDirectory() as out:
         command([RAISON, "train", kind, ROOT / "recipes" / recipe, "--out", out, "--threads", o.threads,
                  *[x for s in sets for x in ("--set", s)]], {})
@@ -158,7 +159,7 @@ def show(what, model, rounds, o):
     entries = summary(what, used, config)
     shape = "micro-batches of 1,024 tokens" if what == "base" else "32 problems x 8 samples"
     print(f"{what}: {model.name if model.name != 'model' else model.parent.name}, {used[0]['parameters'] / 1e6:.2f}M parameters; {shape}; "
-          f"{o.threads} threads")
+          f"{o.threads} thread{'' if o.threads == 1 else 's'}" + (f"; raison's cache {o.cache_type}" if o.cache_type else ""))
     print(f"{PEERS[what]} {used[0]['peer']['version']}: {', '.join(sorted({r['peer']['how'] for r in used}))}")
     print(f"fp32 peak beside (GFLOPS): {median_range([e['peak'] for e in entries], '{:.0f}', 1e-9)}; "
           f"other work (cores): {spread([x for r in used for x in r['others'].values()], 1, '{:.2f}')}; "
@@ -192,6 +193,7 @@ def main():
     parser.add_argument("--no-repeat", dest="repeat", action="store_false", help="do not repeat disturbed rounds")
     parser.add_argument("--steps", type=int, help="of every turn (default: base 150, grpo 8, trl 3 and raison beside it 8)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each (default: all)")
+    parser.add_argument("--cache-type", help="of raison's KV cache (default: the recipes', f32)")
     parser.add_argument("--parts", type=int, default=4, help="forward and backward passes of a step of TRL (default: 4)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every turn and the summary to this file too")
     o = parser.parse_args()
