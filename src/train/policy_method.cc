@@ -45,7 +45,7 @@ struct ChosenGroup {
 class PolicyMethod final : public TrainMethod {
  public:
   explicit PolicyMethod(const TrainParts& parts)
-      : p_(parts), r_(parts.recipe), updater_(*parts.setup.model, parts.exec, parts.kernels, parts.runner, parts.optimizer) {}
+      : p_(parts), r_(parts.recipe), updater_(parts.exec, parts.kernels, parts.runner, parts.optimizer) {}
 
   Status prepare();
   Result<bool> step(int64_t done, double lr, StepMetrics* metrics) override;

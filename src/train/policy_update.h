@@ -38,7 +38,7 @@ struct PolicyUpdate {
 class PolicyUpdater {
  public:
   // What `optimizer` steps is trained: the model's parameters, or those of the adapter that `runner` and the rollouts use.
-  PolicyUpdater(Model&, Exec& exec, const KernelTable& kernels, MicroBatchRunner& runner, AdamW& optimizer)
+  PolicyUpdater(Exec& exec, const KernelTable& kernels, MicroBatchRunner& runner, AdamW& optimizer)
       : exec_(exec), kernels_(kernels), runner_(runner), optimizer_(optimizer) {
     forget();
   }

@@ -213,7 +213,7 @@ TEST(LoraPolicy, RolloutsHaveTheTrainersLogprobs) {
   AdamWOptions adamw;
   adamw.clip = 1;
   AdamW optimizer(setup->trained(), adamw);
-  PolicyUpdater updater(model, pool, kernels, runner, optimizer), mistaken(model, pool, kernels, base_runner, optimizer);
+  PolicyUpdater updater(pool, kernels, runner, optimizer), mistaken(pool, kernels, base_runner, optimizer);
   EngineOptions engine_options;
   engine_options.cache_type = DType::F32;
   Engine engine(model, pool, kernels, engine_options);

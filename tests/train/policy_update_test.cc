@@ -36,7 +36,7 @@ struct Miniature {
     adamw.beta2 = 0.99;
     adamw.clip = 1;
     optimizer = std::make_unique<AdamW>(model->parameters(), adamw);
-    updater = std::make_unique<PolicyUpdater>(*model, pool, *kernels, *runner, *optimizer);
+    updater = std::make_unique<PolicyUpdater>(pool, *kernels, *runner, *optimizer);
     EngineOptions engine_options;
     engine_options.cache_type = DType::F32;
     engine = std::make_unique<Engine>(*model, pool, *kernels, engine_options);
