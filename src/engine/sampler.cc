@@ -249,6 +249,17 @@ Result<Candidates> truncated(std::vector<float> x, const SamplingParams& p) {
   return c;
 }
 
+// Of the weights as far as each, in mass()'s order.
+std::vector<double> running_sums(const std::vector<float>& w) {
+  std::vector<double> sums(w.size());
+  double sum = 0;
+  for (size_t i = 0; i < w.size(); ++i) {
+    sum += static_cast<double>(w[i]);
+    sums[i] = sum;
+  }
+  return sums;
+}
+
 Status bounded(const char* name, float value, float low, float high) {
   if (value >= low && value <= high) return {};
   return error("{} is {}, must be between {} and {}", name, value, low, high);
@@ -290,10 +301,8 @@ Result<int32_t> sample_token(std::span<const float> logits, std::span<const int3
   RAISON_ASSIGN(std::vector<float> x, penalised(logits, prompt, generated, params));
   if (params.temperature == 0) return checked_argmax(x);
   RAISON_ASSIGN(const Candidates c, truncated(std::move(x), params));
-  std::vector<double> sums(c.w.size());  // of the weights as far as each: in this order, as mass() has it
-  double sum = 0;
-  for (size_t i = 0; i < sums.size(); ++i) sums[i] = sum += static_cast<double>(c.w[i]);
-  const double target = uniform01(params.seed, sample, position) * sum;  // below the sum, as the uniform is below 1
+  const std::vector<double> sums = running_sums(c.w);
+  const double target = uniform01(params.seed, sample, position) * sums.back();  // below it, as the uniform is below 1
   const auto chosen = std::upper_bound(sums.begin(), sums.end(), target);
   return chosen == sums.end() ? c.ids.back() : c.ids[static_cast<size_t>(chosen - sums.begin())];
 }
