@@ -5,11 +5,13 @@
 // Numbers 1..10, operators + - *, larger operand first, every value in 1..99. `| x o y = r` opens a node (a first step);
 // each `X O Y = s verdict` after it is a leaf (a complete expression): lo, hi or yes against the target. The answer is
 // seven tokens of infix. Problems whose sorted numbers are on a fixed list of 26 triples are held out from all training.
+//
+// Two mixes of training sequences are tasks of their own: "countdown", whose thoughts search and give up early, and
+// "countdown-tries", whose thoughts try at random.
 #pragma once
 #include <array>
 
-#include "train/synthetic_task.h"
-#include "verify/countdown.h"
+#include "train/countdown_form.h"
 
 namespace raison {
 
@@ -22,16 +24,13 @@ struct CountdownMix {
   double stop = 0.65;       // a give-up keeps k leaves with probability stop (1-stop)^(k-1)
   double guess = 0.1;       // of the give-ups: answer at once, without a thought
   int max_leaves = 27;
-  float verdict_weight = 3;  // loss of verdicts and of the number after each "="
-  float give_up_weight = 6;  // loss of </think> where the thought has no yes
+  CountdownWeights weights;
+  // Instead of all that searches: k leaves, k as of a give-up, each drawn anew among all; the last is the answer, right or wrong.
+  bool tries = false;
 };
+// The task "countdown-tries": who learns from it knows arithmetic, verdicts and the form, but neither searches nor heeds a yes.
+CountdownMix countdown_tries_mix();
 
-struct CountdownStep {
-  int x = 0;
-  char op = '+';
-  int y = 0, result = 0;  // x op y = result, x >= y
-  bool operator==(const CountdownStep&) const = default;
-};
 struct CountdownNode {
   CountdownStep first;
   int rest = 0;  // the number left over
@@ -42,50 +41,17 @@ struct CountdownLeaf {
   CountdownStep second;
 };
 
-class CountdownTask final : public SyntheticTask {
+class CountdownTask final : public CountdownForm {
  public:
-  enum Token : int32_t {
-    Pad,
-    Bos,
-    Eos,
-    Arrow,
-    Think,
-    ThinkEnd,
-    Plus,
-    Minus,
-    Times,
-    Equals,
-    Open,
-    Close,
-    Bar,
-    Yes,
-    No,
-    Lo,
-    Hi,
-    FirstNumber
-  };
   using Numbers = std::array<int, 3>;
-  enum class Kind { Drill, Success, GiveUp, Guess };
+  enum class Kind { Drill, Success, GiveUp, Guess, Tries };
 
   explicit CountdownTask(CountdownMix mix = {});
-  const std::string& name() const override { return name_; }
-  const std::vector<std::string>& vocab() const override { return vocab_; }  // 117 words
   int64_t max_sequence() const override { return 240; }
   TrainSequence sequence(Rng& rng, bool held_out = false) const override;
   std::vector<int32_t> problem(Rng& rng, bool held_out) const override;
-  double reward(std::span<const int32_t> prompt, std::span<const int32_t> reply) const override;
-  std::optional<std::string> vote(std::span<const int32_t> reply) const override;
-  // The reply ended and its thought contains yes.
-  bool can_self_verify() const override { return true; }
-  bool self_verified(std::span<const int32_t> reply) const override;
-  std::optional<CountedThought> counted_thought() const override;
-  // Equations `x o y = r` (right: true and 1 <= r <= 99), and verdicts against the prompt's target. Verdicts count leaves.
-  TaskAudit audit(std::span<const int32_t> tokens) const override;
 
-  static int32_t number(int value) { return FirstNumber + value; }  // the token of 0..99
-  static bool held_out(Numbers numbers);                            // in any order
-  // Every valid x op y of two numbers, + - * in this order; results in 1..99.
-  static std::vector<CountdownStep> steps(int a, int b);
+  static bool held_out(Numbers numbers);  // in any order
   // The first steps of a problem: pairs (0,1), (0,2), (1,2), duplicates dropped.
   static std::vector<CountdownNode> nodes(const Numbers& numbers);
 
@@ -103,13 +69,12 @@ class CountdownTask final : public SyntheticTask {
     bool solved = false;
   };
   Exploration explore(Rng& rng, const Problem& problem, int max_leaves) const;
+  size_t draw_stop(Rng& rng) const;
+  std::vector<CountdownLeaf> tries(Rng& rng, const Problem& problem) const;
   std::vector<CountdownLeaf> trace(Rng& rng, const Problem& problem, Kind* kind) const;
-  TrainSequence drill(Rng& rng) const;
   TrainSequence write(const Problem& problem, const std::vector<CountdownLeaf>& leaves, bool thought) const;
 
   CountdownMix mix_;
-  std::string name_ = "countdown";
-  std::vector<std::string> vocab_;
 };
 
 using CountdownStream = TaskStream;

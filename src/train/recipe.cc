@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "tokenizer/utf8.h"
 #include "train/recipe_overrides.h"
+#include "train/synthetic_task.h"
 #include "train/toml_section.h"
 
 namespace raison {
@@ -127,7 +128,7 @@ class RecipeReader {
 
   void read_data(TomlSection& s) {
     DataRecipe& d = r_.data;
-    s.one_of("task", &d.task, {"countdown", "reverse"});
+    s.one_of("task", &d.task, synthetic_task_names());
     s.strings("train", &d.train);
     s.strings("valid", &d.valid);
     s.one_of("format", &d.format, {"auto", "messages", "prompt_completion", "text", "tokens"});

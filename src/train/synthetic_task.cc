@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "train/countdown_four_task.h"
 #include "train/countdown_task.h"
 
 namespace raison {
@@ -70,12 +71,15 @@ std::string SyntheticTask::text(std::span<const int32_t> tokens) const {
   return out;
 }
 
-std::vector<std::string> synthetic_task_names() { return {"countdown", "reverse"}; }
+std::vector<std::string> synthetic_task_names() { return {"countdown", "countdown-tries", "countdown-four", "reverse"}; }
 
 Result<std::shared_ptr<const SyntheticTask>> make_synthetic_task(const std::string& name) {
   if (name == "countdown") return std::shared_ptr<const SyntheticTask>(std::make_shared<CountdownTask>());
+  if (name == "countdown-tries")
+    return std::shared_ptr<const SyntheticTask>(std::make_shared<CountdownTask>(countdown_tries_mix()));
+  if (name == "countdown-four") return std::shared_ptr<const SyntheticTask>(std::make_shared<CountdownFourTask>());
   if (name == "reverse") return std::shared_ptr<const SyntheticTask>(std::make_shared<ReverseTask>());
-  return error("no built-in task is named '{}'; there are countdown and reverse", name);
+  return error("no built-in task is named '{}'; there are {}", name, fmt::join(synthetic_task_names(), ", "));
 }
 
 std::vector<MicroBatch> TaskStream::round(uint64_t index) const {

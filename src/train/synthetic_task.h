@@ -58,7 +58,7 @@ class SyntheticTask {
   std::string text(std::span<const int32_t> tokens) const;  // words joined by spaces; ids out of range as <?>
 };
 
-// "countdown" or "reverse". Error: an unknown name, with the list.
+// By one of the names below. Error: an unknown name, with the list.
 Result<std::shared_ptr<const SyntheticTask>> make_synthetic_task(const std::string& name);
 std::vector<std::string> synthetic_task_names();
 

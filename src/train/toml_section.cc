@@ -108,18 +108,18 @@ void TomlSection::string(const char* key, std::string* out) {
   *out = v->get();
 }
 
-void TomlSection::one_of(const char* key, std::string* out, std::initializer_list<const char*> choices) {
+void TomlSection::one_of(const char* key, std::string* out, const std::vector<std::string>& choices) {
   const toml::node* n = table_.get(key);
   std::string value = *out;
   string(key, &value);
   if (*error_ || !n) return;
   std::string list;
-  for (const char* c : choices) {
+  for (const std::string& c : choices) {
     if (value == c) {
       *out = value;
       return;
     }
-    list += (list.empty() ? "" : ", ") + std::string(c);
+    list += (list.empty() ? "" : ", ") + c;
   }
   fail_at(n, key, fmt::format("is \"{}\", must be one of: {}", value.substr(0, 64), list));
 }

@@ -29,7 +29,7 @@ class TomlSection {
   void number(const char* key, double* out, double lo, double hi);
   void boolean(const char* key, bool* out);
   void string(const char* key, std::string* out);
-  void one_of(const char* key, std::string* out, std::initializer_list<const char*> choices);
+  void one_of(const char* key, std::string* out, const std::vector<std::string>& choices);
   void strings(const char* key, std::vector<std::string>* out);  // a string, or an array of them
   void numbers(const char* key, std::vector<double>* out, size_t count, double lo, double hi);
   void json(const char* key, nlohmann::json* out);          // a table, as JSON; dates and numbers that JSON has not are refused

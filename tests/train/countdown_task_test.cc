@@ -246,6 +246,55 @@ TEST(CountdownTask, RewardsVotesAndAudits) {
   EXPECT_EQ(a.right_verdicts, 1);  // 9 is hi, 7 is lo; 0 is lo
 }
 
+// Every thought of countdown-tries is k independent tries, and answers with the last, whatever its verdict.
+TEST(CountdownTries, TriesAreDrawnAnewAndTheLastIsAnswered) {
+  const CountdownTask task(countdown_tries_mix());
+  ASSERT_EQ(task.name(), "countdown-tries");
+  std::map<int64_t, double> tries;
+  double all = 0, right = 0, yes_before_the_end = 0, longest = 0;
+  for (const Drawn& d : draw(task, 30000, 9)) {
+    const Tokens& t = d.sequence.tokens;
+    longest = std::max(longest, static_cast<double>(t.size()));
+    if (d.kind == Kind::Drill) continue;
+    ASSERT_EQ(d.kind, Kind::Tries);
+    const TaskAudit audit = task.audit(t);
+    EXPECT_EQ(audit.right_equations, audit.equations);
+    EXPECT_EQ(audit.right_verdicts, audit.verdicts);
+    EXPECT_EQ(audit.equations, 2 * audit.verdicts);  // each try opens its own node
+    EXPECT_EQ(std::count(t.begin(), t.end(), CountdownTask::Bar), audit.verdicts);
+    const auto close = std::find(t.begin(), t.end(), CountdownTask::ThinkEnd);
+    const Tokens prompt(t.begin(), t.begin() + 7), reply(t.begin() + 7, t.end());
+    EXPECT_EQ(task.reward(prompt, reply), close[-1] == CountdownTask::Yes) << task.text(t);
+    EXPECT_EQ(d.sequence.weights[static_cast<size_t>(close - t.begin())], 1);
+    tries[audit.verdicts] += 1;
+    all += 1;
+    right += close[-1] == CountdownTask::Yes;
+    yes_before_the_end += std::find(t.begin(), close - 1, CountdownTask::Yes) != close - 1;
+  }
+  EXPECT_NEAR(tries[1] / all, 0.65, 0.01);
+  EXPECT_NEAR(tries[3] / tries[2], 0.35, 0.03);
+  EXPECT_NEAR(right / all, 0.108, 0.01);
+  EXPECT_NEAR(yes_before_the_end / all, 0.108 * 0.35 / 0.65, 0.008);  // a yes ends nothing
+  EXPECT_LE(longest, 240);
+}
+
+TEST(CountdownTries, SharesProblemsAndWordsWithCountdown) {
+  const CountdownTask tries(countdown_tries_mix()), task;
+  EXPECT_EQ(tries.vocab(), task.vocab());
+  for (const bool held_out : {false, true}) {
+    Rng a(5), b(5);
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(tries.problem(a, held_out), task.problem(b, held_out));
+  }
+  Rng rng(6);
+  for (int i = 0; i < 2000; ++i) {
+    Kind kind;
+    const auto s = tries.draw(rng, false, &kind);
+    if (kind == Kind::Drill) continue;
+    ASSERT_FALSE(CountdownTask::held_out({s.tokens[1] - CountdownTask::FirstNumber, s.tokens[2] - CountdownTask::FirstNumber,
+                                          s.tokens[3] - CountdownTask::FirstNumber}));
+  }
+}
+
 TEST(TaskStream, BatchesKeepTheBudgetAndLoseNothing) {
   const auto task = make_synthetic_task("countdown").value();
   const CountdownStream stream(task, 7);
