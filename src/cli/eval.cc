@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/eval_command.h"
+#include "train/eval_countdown.h"
 
 namespace raison::cli {
 namespace {
@@ -13,13 +14,15 @@ namespace {
 std::string known_tasks() {
   std::string out;
   for (const EvalPreset& p : eval_presets()) out += std::string(out.empty() ? "" : ", ") + p.name;
-  return out + ", reverse";
+  for (const std::string& name : synthetic_task_names())
+    if (!find_eval_preset(name)) out += ", " + name;
+  return out;
 }
 
 // NAME[=FILE] of a task that is known, or a file. What else is wrong is found when all is read.
 std::string check_task_word(std::string& word) {
   std::error_code ec;
-  const bool known = find_eval_preset(word) || word == "reverse" || word.find('=') != std::string::npos ||
+  const bool known = find_eval_preset(word) || is_synthetic_task(word) || word.find('=') != std::string::npos ||
                      word.find_first_of("./") != std::string::npos || std::filesystem::exists(word, ec);
   return known ? "" : fmt::format("no task is called \"{}\"; there are {}, and any file with --verifier", word, known_tasks());
 }
@@ -107,7 +110,8 @@ void add_eval(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("eval", "Measure how often a model is right");
   command->add_option("MODEL", options->model, "Model folder, GGUF file or ID of the hub")->required();
   std::string about =
-      "NAME=FILE, one or several; or your own FILE with --verifier. Built in, without a file: countdown, reverse. Names:";
+      "NAME=FILE, one or several; or your own FILE with --verifier. Built in, without a file: " +
+      fmt::format("{}. Names:", fmt::join(synthetic_task_names(), ", "));
   for (const EvalPreset& p : eval_presets()) about += fmt::format("\n{} ({})", p.name, p.about);
   command->add_option("TASK", options->tasks, about)
       ->required()
@@ -143,7 +147,7 @@ void add_eval(CLI::App& app, Action& action) {
       "  raison eval models/countdown-base countdown --scaling --plot scaling.svg");
   command->callback([options, &action] {
     action = [options] {
-      const bool own = options->tasks == std::vector<std::string>{"countdown"} && options->limit == 0;
+      const bool own = options->tasks.size() == 1 && has_countdown_report(options->tasks.front()) && options->limit == 0;
       return own ? run_countdown_eval(*options) : run_task_eval(*options);
     };
   });

@@ -1,11 +1,10 @@
-// raison eval MODEL countdown: the built-in task's own report.
+// raison eval MODEL countdown (countdown-tries, countdown-four): the built-in tasks' own report.
 #include <algorithm>
 
 #include "base/file.h"
 #include "cli/console.h"
 #include "cli/eval_command.h"
 #include "cli/live_block.h"
-#include "train/countdown_task.h"
 #include "train/eval_countdown.h"
 #include "train/eval_scaling.h"
 
@@ -25,7 +24,7 @@ std::string table(const CountdownReport& r) {
     return row(label, r.sampled.problems > 0 ? value(r.sampled) : "-", r.greedy.problems > 0 ? value(r.greedy) : "-");
   };
   using S = const CountdownScore&;
-  std::string out = row("countdown, held out", "T = 1", "greedy");
+  std::string out = row((r.task + ", held out").c_str(), "T = 1", "greedy");
   out += both("problems", [](S s) { return fmt::format("{}", s.problems); });
   out += both("right", [](S s) { return percent(s.accuracy); });
   out += both("tokens in a reply", [](S s) { return fmt::format("{:.1f}", s.length); });
@@ -67,7 +66,7 @@ Status write_countdown_json(const EvalCommand& options, nlohmann::ordered_json j
   if (options.json.empty()) return {};
   j["model"] = m.files.path;
   if (!options.adapter.empty()) j["adapter"] = options.adapter;
-  j["task"] = "countdown";
+  j["task"] = options.tasks.front();
   j["seed"] = options.seed();
   j["cache_type"] = countdown_cache_type(options);
   j["kernels"] = m.kernels->name;
@@ -104,7 +103,7 @@ std::function<void(int64_t, int64_t)> live_count() {
   };
 }
 
-Result<int> run_scaling(const EvalCommand& options, LoadedModel& m) {
+Result<int> run_scaling(const EvalCommand& options, const SyntheticTask& task, LoadedModel& m) {
   ScalingOptions o;
   o.votes = options.votes;
   o.budgets = options.budgets;
@@ -119,7 +118,7 @@ Result<int> run_scaling(const EvalCommand& options, LoadedModel& m) {
   o.adapter = m.adapter;
   o.progress = live_count();
   RAISON_ASSIGN(const ScalingReport report,
-                evaluate_scaling(*m.model, *m.text.tokenizer, *m.pool, *m.kernels, CountdownTask(), o));
+                evaluate_scaling(*m.model, *m.text.tokenizer, *m.pool, *m.kernels, task, o));
   put(scaling_table(report));
   RAISON_RETURN_IF_ERROR(write_countdown_json(options, scaling_report_json(report), m));
   if (!options.plot.empty()) RAISON_RETURN_IF_ERROR(write_file_atomic(options.plot, scaling_report_svg(report)));
@@ -138,8 +137,9 @@ Result<int> run_countdown_eval(const EvalCommand& options) {
         "{} has no use in the built-in countdown's own report; give --limit N too, and it is asked as a data set would be",
         extra);
   RAISON_RETURN_IF_ERROR(check_writable({options.json, options.plot}));
+  RAISON_ASSIGN(const auto task, make_synthetic_task(options.tasks.front()));
   RAISON_ASSIGN(auto m, load_for_use(options.model, options.threads, true, options.load, options.adapter));
-  if (scales(options)) return run_scaling(options, *m);
+  if (scales(options)) return run_scaling(options, *task, *m);
   CountdownEvalOptions eval;
   eval.sampled = options.samples >= 0 ? options.samples : 1024;
   eval.greedy = options.greedy >= 0 ? options.greedy : (eval.sampled + 1) / 2;
@@ -147,7 +147,7 @@ Result<int> run_countdown_eval(const EvalCommand& options) {
   RAISON_ASSIGN(eval.cache_type, cache_type_for(*m->model, countdown_cache_type(options)));
   eval.adapter = m->adapter;
   eval.progress = live_count();
-  RAISON_ASSIGN(const CountdownReport report, evaluate_countdown(*m->model, *m->text.tokenizer, *m->pool, *m->kernels, eval));
+  RAISON_ASSIGN(const CountdownReport report, evaluate_countdown(*m->model, *m->text.tokenizer, *m->pool, *m->kernels, *task, eval));
   put(table(report));
   RAISON_RETURN_IF_ERROR(write_countdown_json(options, countdown_report_json(report), *m));
   return 0;

@@ -27,7 +27,7 @@ struct TaskWord {
 Result<TaskWord> parse_task(const std::string& word, const EvalCommand& o) {
   TaskWord out;
   const size_t sign = word.find('=');
-  if (const bool built_in = word == "countdown" || word == "reverse"; built_in) {
+  if (is_synthetic_task(word)) {
     out.name = word;
     if (!o.verifier.empty()) return error("{} without a file is judged by itself; leave out --verifier", word);
     return out;
@@ -40,7 +40,8 @@ Result<TaskWord> parse_task(const std::string& word, const EvalCommand& o) {
     out.file = word;
     out.name = std::filesystem::path(word).stem().string();
   }
-  if (out.name == "reverse") return error("reverse is built in, and has no files");
+  if (sign != std::string::npos && !preset && is_synthetic_task(out.name))
+    return error("{} is built in, and has no files", out.name);
   if (out.name.empty() || out.file.empty()) return error("\"{}\" is no task; write NAME=FILE", word);
   if (!preset && o.verifier.empty())
     return error("{}: is no known data set, so say who judges its answers: --verifier {}", word,

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <unordered_map>
 
-#include "train/countdown_task.h"
 #include "train/task_source.h"
 
 namespace raison {
@@ -24,7 +23,7 @@ Status sample_replies(Engine& engine, const CountdownEvalOptions& o, double temp
     r.sampling.seed = o.sample_seed;
     r.sample_index = i;  // every problem draws its own numbers
     r.max_tokens = o.length - static_cast<int64_t>(r.prompt.size());
-    r.stop_ids = {CountdownTask::Eos};
+    r.stop_ids = {SyntheticTask::kEos};
     r.adapter = o.adapter;
     RAISON_ASSIGN(const uint64_t id, engine.submit(std::move(r)));
     index[id] = i;
@@ -50,7 +49,7 @@ Status sample_replies(Engine& engine, const CountdownEvalOptions& o, double temp
 
 double share(int64_t part, int64_t whole) { return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0.0; }
 
-CountdownScore score(const CountdownTask& task, const std::vector<Sample>& samples) {
+CountdownScore score(const SyntheticTask& task, const std::vector<Sample>& samples) {
   CountdownScore out;
   TaskAudit audit;
   double right = 0;
@@ -76,7 +75,7 @@ CountdownScore score(const CountdownTask& task, const std::vector<Sample>& sampl
   return out;
 }
 
-Result<CountdownScore> measure(const CountdownTask& task, Engine& engine, const CountdownEvalOptions& o,
+Result<CountdownScore> measure(const SyntheticTask& task, Engine& engine, const CountdownEvalOptions& o,
                                const std::vector<std::vector<int32_t>>& problems, int64_t count, double temperature) {
   const auto begin = std::chrono::steady_clock::now();
   std::vector<Sample> samples(static_cast<size_t>(count));
@@ -97,11 +96,13 @@ nlohmann::ordered_json score_json(const CountdownScore& s) {
 }  // namespace
 
 Result<CountdownReport> evaluate_countdown(Model& model, const Tokenizer& tokenizer, Exec& exec, const KernelTable& kernels,
-                                           const CountdownEvalOptions& o) {
-  const CountdownTask task;
+                                           const SyntheticTask& task, const CountdownEvalOptions& given) {
+  CountdownEvalOptions o = given;
+  if (o.length == 0) o.length = task.max_sequence();
   RAISON_RETURN_IF_ERROR(check_task_tokenizer(task, tokenizer, "the model"));
   if (model.info().vocab < static_cast<int64_t>(task.vocab().size()))
-    return error("the model has a vocabulary of {}, the task countdown needs {}", model.info().vocab, task.vocab().size());
+    return error("the model has a vocabulary of {}, the task {} needs {}", model.info().vocab, task.name(),
+                 task.vocab().size());
   if (o.length > model.info().context_length)
     return error("the evaluation needs {} positions, the model's context is {}", o.length, model.info().context_length);
   Rng rng(o.problem_seed, 0x6576616C);  // "eval"
@@ -116,13 +117,16 @@ Result<CountdownReport> evaluate_countdown(Model& model, const Tokenizer& tokeni
   options.max_sequences = o.max_sequences;
   Engine engine(model, exec, kernels, options);
   CountdownReport report;
+  report.task = task.name();
   RAISON_ASSIGN(report.sampled, measure(task, engine, o, problems, o.sampled, o.temperature));
   RAISON_ASSIGN(report.greedy, measure(task, engine, o, problems, o.greedy, 0));
   return report;
 }
 
+bool has_countdown_report(const std::string& task) { return task.starts_with("countdown") && make_synthetic_task(task).ok(); }
+
 nlohmann::ordered_json countdown_report_json(const CountdownReport& r) {
-  return {{"task", "countdown"}, {"sampled", score_json(r.sampled)}, {"greedy", score_json(r.greedy)}};
+  return {{"task", r.task}, {"sampled", score_json(r.sampled)}, {"greedy", score_json(r.greedy)}};
 }
 
 }  // namespace raison

@@ -5,6 +5,7 @@
 
 #include "engine/engine.h"
 #include "tokenizer/tokenizer.h"
+#include "train/synthetic_task.h"
 
 namespace raison {
 
@@ -12,7 +13,7 @@ struct CountdownEvalOptions {
   int64_t sampled = 1024;  // problems at temperature 1; 0 = none
   int64_t greedy = 512;    // the first of the same problems, greedy; 0 = none
   double temperature = 1.0;
-  int64_t length = 240;        // tokens at most, the prompt's included
+  int64_t length = 0;          // tokens at most, the prompt's included; 0: the task's longest sequence
   uint64_t problem_seed = 99;  // which held-out problems
   uint64_t sample_seed = 1;    // of the sampler
   DType cache_type = DType::F32;
@@ -35,12 +36,15 @@ struct CountdownScore {
 };
 
 struct CountdownReport {
+  std::string task;
   CountdownScore sampled, greedy;
 };
 
-// Error: the model's tokenizer does not have the task's vocabulary.
+// Of any of the Countdown tasks. Error: the model's tokenizer does not have the task's vocabulary.
 Result<CountdownReport> evaluate_countdown(Model& model, const Tokenizer& tokenizer, Exec& exec, const KernelTable& kernels,
-                                           const CountdownEvalOptions& options = {});
+                                           const SyntheticTask& task, const CountdownEvalOptions& options = {});
+// Is it one of the Countdown tasks?
+bool has_countdown_report(const std::string& task);
 nlohmann::ordered_json countdown_report_json(const CountdownReport& report);
 
 }  // namespace raison

@@ -153,7 +153,9 @@ class ScalingRun {
 }  // namespace
 
 Result<ScalingReport> evaluate_scaling(Model& model, const Tokenizer& tokenizer, Exec& exec, const KernelTable& kernels,
-                                       const SyntheticTask& task, const ScalingOptions& o) {
+                                       const SyntheticTask& task, const ScalingOptions& given) {
+  ScalingOptions o = given;
+  if (o.length == 0) o.length = task.max_sequence();
   RAISON_RETURN_IF_ERROR(check_task_tokenizer(task, tokenizer, "the model"));
   if (model.info().vocab < static_cast<int64_t>(task.vocab().size()))
     return error("the model has a vocabulary of {}, the task {} needs {}", model.info().vocab, task.name(),

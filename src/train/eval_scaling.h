@@ -16,7 +16,7 @@ struct ScalingOptions {
   std::vector<int64_t> minimums;  // a thought may not end before that many tries, or one that succeeds
   int64_t problems = 256;
   double temperature = 1;
-  int64_t length = 240;        // tokens at most, the prompt's included
+  int64_t length = 0;          // tokens at most, the prompt's included; 0: the task's longest sequence
   uint64_t problem_seed = 99;  // which held-out problems
   uint64_t sample_seed = 1;
   DType cache_type = DType::F32;

@@ -73,6 +73,11 @@ std::string SyntheticTask::text(std::span<const int32_t> tokens) const {
 
 std::vector<std::string> synthetic_task_names() { return {"countdown", "countdown-tries", "countdown-four", "reverse"}; }
 
+bool is_synthetic_task(const std::string& name) {
+  const auto names = synthetic_task_names();
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 Result<std::shared_ptr<const SyntheticTask>> make_synthetic_task(const std::string& name) {
   if (name == "countdown") return std::shared_ptr<const SyntheticTask>(std::make_shared<CountdownTask>());
   if (name == "countdown-tries")

@@ -61,6 +61,7 @@ class SyntheticTask {
 // By one of the names below. Error: an unknown name, with the list.
 Result<std::shared_ptr<const SyntheticTask>> make_synthetic_task(const std::string& name);
 std::vector<std::string> synthetic_task_names();
+bool is_synthetic_task(const std::string& name);
 
 // An endless stream of micro-batches: rounds of `round` sequences, sorted by length (stable), cut greedily so that
 // sequences x longest <= budget, the batches shuffled. None is dropped, not even the last, partial one.
