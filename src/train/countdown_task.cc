@@ -16,6 +16,7 @@ constexpr int kMostTries = 18;  // that fit in max_sequence()
 CountdownMix countdown_tries_mix() {
   CountdownMix mix;
   mix.tries = true;
+  mix.stop = 0.35;
   mix.weights.give_up = 1;  // thoughts end as chance has it, with or without a yes
   return mix;
 }

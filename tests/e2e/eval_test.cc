@@ -68,6 +68,32 @@ TEST(Eval, TellsAllFiguresOfAFile) {
   EXPECT_NE(slurp(dir / "p.svg").find("pass@k"), std::string::npos);
 }
 
+// The built-in Countdown tasks report under their own names, on problems of their own.
+TEST(Eval, EveryCountdownHasItsReport) {
+  const TempDir dir;
+  RunResult r = raison({"eval", kEvalModel, "countdown-tries", "--samples", "6", "--greedy", "3", "--json", dir / "t.json"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.out.find("countdown-tries, held out"), 0u) << r.out;
+  auto j = json_in(dir / "t.json");
+  EXPECT_EQ(j["task"], "countdown-tries");
+  EXPECT_EQ(j["sampled"]["problems"], 6);
+  EXPECT_EQ(j["greedy"]["problems"], 3);
+
+  r = raison({"train", "pretrain", RAISON_SOURCE_DIR "/recipes/countdown-four-base.toml", "--out", dir / "four", "--set",
+              "steps=1", "--set", "model.config.hidden_size=32", "--set", "model.config.num_hidden_layers=1", "--set",
+              "validation.sequences=4"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  r = raison({"eval", dir / "four/model", "countdown-four", "--samples", "3", "--json", dir / "f.json"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  j = json_in(dir / "f.json");
+  EXPECT_EQ(j["task"], "countdown-four");
+  EXPECT_EQ(j["greedy"]["problems"], 2);
+  EXPECT_EQ(j["sampled"]["accuracy"], 0.0);
+  r = raison({"eval", dir / "four/model", "countdown-four", "--minimums", "0,2", "--samples", "2", "--json", dir / "m.json"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(json_in(dir / "m.json")["task"], "countdown-four");
+}
+
 TEST(Eval, TheSameOnAnyNumberOfThreadsAndTogether) {
   const TempDir dir;
   const std::string file = "countdown=" + countdown_file(dir);
@@ -167,6 +193,8 @@ TEST(Eval, RefusesWhatCannotBe) {
   refused({file, "--verifier", "countdown", "--verifier-options", "{\"colour\": 1}"}, 1, "colour");
   refused({"reverse"}, 1, "vocabulary");
   refused({"reverse=" + file}, 1, "built in");
+  refused({"countdown-four"}, 1, "vocabulary");
+  refused({"countdown-four=" + file}, 1, "built in");
   refused({"countdown", "--temp", "0.5"}, 1, "--limit");
   refused({"countdown=" + file, "--temp", "0", "--samples", "2"}, 1, "temperature 0");
   refused({"countdown=" + file, "--greedy", "2"}, 1, "--greedy");
