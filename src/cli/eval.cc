@@ -109,9 +109,8 @@ void add_eval(CLI::App& app, Action& action) {
   auto options = std::make_shared<EvalCommand>();
   CLI::App* command = app.add_subcommand("eval", "Measure how often a model is right");
   command->add_option("MODEL", options->model, "Model folder, GGUF file or ID of the hub")->required();
-  std::string about =
-      "NAME=FILE, one or several; or your own FILE with --verifier. Built in, without a file: " +
-      fmt::format("{}. Names:", fmt::join(synthetic_task_names(), ", "));
+  std::string about = "NAME=FILE, one or several; or your own FILE with --verifier. Built in, without a file: " +
+                      fmt::format("{}. Names:", fmt::join(synthetic_task_names(), ", "));
   for (const EvalPreset& p : eval_presets()) about += fmt::format("\n{} ({})", p.name, p.about);
   command->add_option("TASK", options->tasks, about)
       ->required()

@@ -117,8 +117,7 @@ Result<int> run_scaling(const EvalCommand& options, const SyntheticTask& task, L
   RAISON_ASSIGN(o.cache_type, cache_type_for(*m.model, countdown_cache_type(options)));
   o.adapter = m.adapter;
   o.progress = live_count();
-  RAISON_ASSIGN(const ScalingReport report,
-                evaluate_scaling(*m.model, *m.text.tokenizer, *m.pool, *m.kernels, task, o));
+  RAISON_ASSIGN(const ScalingReport report, evaluate_scaling(*m.model, *m.text.tokenizer, *m.pool, *m.kernels, task, o));
   put(scaling_table(report));
   RAISON_RETURN_IF_ERROR(write_countdown_json(options, scaling_report_json(report), m));
   if (!options.plot.empty()) RAISON_RETURN_IF_ERROR(write_file_atomic(options.plot, scaling_report_svg(report)));
@@ -147,7 +146,8 @@ Result<int> run_countdown_eval(const EvalCommand& options) {
   RAISON_ASSIGN(eval.cache_type, cache_type_for(*m->model, countdown_cache_type(options)));
   eval.adapter = m->adapter;
   eval.progress = live_count();
-  RAISON_ASSIGN(const CountdownReport report, evaluate_countdown(*m->model, *m->text.tokenizer, *m->pool, *m->kernels, *task, eval));
+  RAISON_ASSIGN(const CountdownReport report,
+                evaluate_countdown(*m->model, *m->text.tokenizer, *m->pool, *m->kernels, *task, eval));
   put(table(report));
   RAISON_RETURN_IF_ERROR(write_countdown_json(options, countdown_report_json(report), *m));
   return 0;

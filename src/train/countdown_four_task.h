@@ -14,15 +14,15 @@ namespace raison {
 
 // What training sequences are mixed from. The defaults are the recipe's (recipes/countdown-four-base.toml).
 struct CountdownFourMix {
-  double drills = 0.12;         // bare arithmetic, no problem
-  double large = 0.5;           // of their rows: both numbers in 1..99
-  double successes = 0.5;       // of the rest: explorations that end in yes; the others give up
-  double systematic = 0.7;      // explorations in fixed order that never leave a node early
-  double leave = 0.25;          // else: a second step is left for good after a failed leaf,
-  double leave_first = 0.3;     //   and then its first step too
-  double other_problem = 0.2;   // an exploration that failed is redone, with this chance on another problem
-  double stop = 0.65;           // a give-up keeps k leaves with probability stop (1-stop)^(k-1)
-  double guess = 0.1;           // of the give-ups: answer at once, without a thought
+  double drills = 0.12;        // bare arithmetic, no problem
+  double large = 0.5;          // of their rows: both numbers in 1..99
+  double successes = 0.5;      // of the rest: explorations that end in yes; the others give up
+  double systematic = 0.7;     // explorations in fixed order that never leave a node early
+  double leave = 0.25;         // else: a second step is left for good after a failed leaf,
+  double leave_first = 0.3;    //   and then its first step too
+  double other_problem = 0.2;  // an exploration that failed is redone, with this chance on another problem
+  double stop = 0.65;          // a give-up keeps k leaves with probability stop (1-stop)^(k-1)
+  double guess = 0.1;          // of the give-ups: answer at once, without a thought
   int max_leaves = 45;
   CountdownWeights weights;
 };

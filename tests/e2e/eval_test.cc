@@ -80,8 +80,8 @@ TEST(Eval, EveryCountdownHasItsReport) {
   EXPECT_EQ(j["greedy"]["problems"], 3);
 
   r = raison({"train", "pretrain", RAISON_SOURCE_DIR "/recipes/countdown-four-base.toml", "--out", dir / "four", "--set",
-              "steps=1", "--set", "model.config.hidden_size=32", "--set", "model.config.num_hidden_layers=1", "--set",
-              "validation.sequences=4"});
+              "steps=1", "--set", "schedule.warmup=1", "--set", "model.config.hidden_size=32", "--set",
+              "model.config.num_hidden_layers=1", "--set", "validation.sequences=4"});
   ASSERT_EQ(r.code, 0) << r.err;
   r = raison({"eval", dir / "four/model", "countdown-four", "--samples", "3", "--json", dir / "f.json"});
   ASSERT_EQ(r.code, 0) << r.err;

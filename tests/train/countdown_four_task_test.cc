@@ -136,12 +136,11 @@ TEST(CountdownFour, RewardsVotesAndAudits) {
   const Four task;
   const Tokens prompt = encode(task, "<bos> 2 3 8 9 -> 22 <think>");
   const auto reply = [&](const std::string& text) { return encode(task, text); };
-  const Tokens right =
-      reply("| 3 + 2 = 5 -> 5 8 9 || 8 + 5 = 13 -> 13 9 13 + 9 = 22 yes </think> ( 8 + ( 3 + 2 ) ) + 9 <eos>");
+  const Tokens right = reply("| 3 + 2 = 5 -> 5 8 9 || 8 + 5 = 13 -> 13 9 13 + 9 = 22 yes </think> ( 8 + ( 3 + 2 ) ) + 9 <eos>");
   EXPECT_EQ(task.reward(prompt, right), 1);
-  EXPECT_EQ(task.reward(prompt, Tokens(right.begin(), right.end() - 1)), 0);               // cut off
-  EXPECT_EQ(task.reward(prompt, reply("</think> ( 8 + ( 3 + 2 ) ) + 8 <eos>")), 0);         // 9 is not used
-  EXPECT_EQ(task.reward(prompt, reply("</think> ( 8 + ( 3 - 2 ) ) + 9 <eos>")), 0);         // 18
+  EXPECT_EQ(task.reward(prompt, Tokens(right.begin(), right.end() - 1)), 0);         // cut off
+  EXPECT_EQ(task.reward(prompt, reply("</think> ( 8 + ( 3 + 2 ) ) + 8 <eos>")), 0);  // 9 is not used
+  EXPECT_EQ(task.reward(prompt, reply("</think> ( 8 + ( 3 - 2 ) ) + 9 <eos>")), 0);  // 18
   EXPECT_EQ(task.reward(prompt, reply("</think> ( 8 + ( 3 + 2 ) ) || 9 <eos>")), 0);
   EXPECT_EQ(task.vote(right), task.vote(reply("</think> 9 + ( ( 2 + 3 ) + 8 ) <eos>")));
   EXPECT_NE(task.vote(right), task.vote(reply("</think> ( 8 + 9 ) + ( 3 + 2 ) <eos>")));

@@ -181,8 +181,8 @@ TEST(Recipe, DeepNestingIsRefused) {
 }
 
 TEST(Recipe, ThoseOfTheRepositoryAreRead) {
-  for (const char* name : {"countdown-base", "countdown-zero", "countdown-tries-base", "countdown-tries-zero", "countdown-four-base",
-                           "countdown-four-zero", "sft-example"}) {
+  for (const char* name : {"countdown-base", "countdown-zero", "countdown-tries-base", "countdown-tries-zero",
+                           "countdown-four-base", "countdown-four-zero", "sft-example"}) {
     const auto r = read_recipe(std::string(RAISON_SOURCE_DIR "/recipes/") + name + ".toml");
     ASSERT_TRUE(r.ok()) << r.message();
     EXPECT_EQ(r->out, std::string("runs/") + name);
