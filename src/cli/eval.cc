@@ -30,9 +30,10 @@ std::string check_task_word(std::string& word) {
 void add_task_options(CLI::App* command, const std::shared_ptr<EvalCommand>& o) {
   const std::string group = "Questions";
   command
-      ->add_option("--samples", o->samples,
-                   "Samples of each question (default: 1; aime24: 8); of the built-in countdown, without --limit, the problems "
-                   "asked at temperature 1 (default: 1024; 256 for curves)")
+      ->add_option(
+          "--samples", o->samples,
+          "Samples of each question (default: 1; aime24: 8); of a built-in Countdown task, without --limit, the problems "
+          "asked at temperature 1 (default: 1024; 256 for curves)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->type_name("N")
       ->group(group);
@@ -62,7 +63,7 @@ void add_figure_options(CLI::App* command, const std::shared_ptr<EvalCommand>& o
       ->group(group);
   add_list_option(
       command, "--budgets", &o->budgets, 0, 1 << 24,
-      "Ask once for each: thoughts are closed after that many tokens (of the built-in countdown's own report: failed tries)")
+      "Ask once for each: thoughts are closed after that many tokens (of a built-in Countdown task's own report: failed tries)")
       ->group(group);
   command->add_option("--json", o->json, "Write all figures, and each question's answers, to this file")
       ->type_name("FILE")
@@ -71,7 +72,7 @@ void add_figure_options(CLI::App* command, const std::shared_ptr<EvalCommand>& o
       ->type_name("FILE")
       ->group(group);
   command->add_option("--plot", o->plot, "Draw pass@k, votes and budgets into this SVG file")->type_name("FILE")->group(group);
-  const std::string own = "The built-in countdown's own report";
+  const std::string own = "The own report of the built-in Countdown tasks";
   command->add_option("--greedy", o->greedy, "How many problems are asked greedily too (default: half)")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
       ->type_name("N")

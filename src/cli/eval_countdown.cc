@@ -133,7 +133,8 @@ Result<int> run_countdown_eval(const EvalCommand& options) {
     return error("--greedy has no use with --scaling, --votes, --budgets or --minimums; leave it out");
   if (const std::string extra = foreign_option(options); !extra.empty())
     return error(
-        "{} has no use in the built-in countdown's own report; give --limit N too, and it is asked as a data set would be",
+        "{} has no use in the own report of a built-in Countdown task; give --limit N too, and it is asked as a data set would "
+        "be",
         extra);
   RAISON_RETURN_IF_ERROR(check_writable({options.json, options.plot}));
   RAISON_ASSIGN(const auto task, make_synthetic_task(options.tasks.front()));

@@ -327,7 +327,8 @@ Result<int> run_task_eval(const EvalCommand& o) {
   if (!o.sampling.stop.empty()) return error("an evaluation looks for no stop strings; leave out --stop");
   if (o.greedy >= 0 || !o.minimums.empty())
     return error(
-        "--greedy, --minimums and --scaling belong to the built-in countdown's own report: countdown alone, without --limit");
+        "--greedy, --minimums and --scaling belong to the own report of the built-in Countdown tasks: one of these alone, "
+        "without --limit");
   if (o.thinking.budget && !o.budgets.empty()) return error("give --budget or --budgets, not both");
   if (o.samples > 0 && !o.votes.empty() && *std::max_element(o.votes.begin(), o.votes.end()) > o.samples)
     return error("votes of {} need as many --samples", *std::max_element(o.votes.begin(), o.votes.end()));

@@ -29,8 +29,10 @@ struct AttentionArgs {
   float* out;                        // [rows][q_heads][v_dim]
   float* max_out;                    // [rows][q_heads] final maximum (log2 units), or null
   float* sum_out;                    // [rows][q_heads] final sum L, or null
-  const float* k = nullptr;          // the rows' own keys and values, as in KvAppendArgs: they go into the cache first (rows
-  const float* v = nullptr;          // of a sequence then stand side by side); or null: they are there
+  // The rows' own keys and values, as in KvAppendArgs: they go into the cache first; or null: they are there. If given, a sequence's rows
+  // stand side by side with the same row_pages, and what is appended lies in no other sequence's pages.
+  const float* k = nullptr;
+  const float* v = nullptr;
 };
 
 // Backward of AttentionArgs for sequences that lie whole in the batch: sequence s is rows [seq_offsets[s], seq_offsets[s+1])

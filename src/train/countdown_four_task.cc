@@ -106,7 +106,7 @@ std::vector<CountdownFourTask::Leaf> CountdownFourTask::trace(Rng& rng, bool hel
   *p = draw_problem(rng, held_out);
   if (rng.uniform() < mix_.successes) {
     *kind = Kind::Success;
-    for (;;) {
+    for (;;) {  // ends: shuffled walks and other problems are solved with some chance
       Exploration e = explore(rng, *p, mix_.max_leaves);
       if (e.solved) return std::move(e.leaves);
       if (rng.uniform() < mix_.other_problem) *p = draw_problem(rng, held_out);
@@ -152,9 +152,12 @@ TrainSequence CountdownFourTask::draw(Rng& rng, bool from_held_out, Kind* kind) 
     *kind = Kind::Drill;
     return drill(rng, mix_.weights.verdict, mix_.large);
   }
-  Problem p;
-  const auto leaves = trace(rng, from_held_out, &p, kind);
-  return write(p, leaves, *kind != Kind::Guess);
+  for (;;) {  // a shuffled walk that leaves many nodes early may be longer than the bound
+    Problem p;
+    const auto leaves = trace(rng, from_held_out, &p, kind);
+    TrainSequence s = write(p, leaves, *kind != Kind::Guess);
+    if (static_cast<int64_t>(s.tokens.size()) <= max_sequence()) return s;
+  }
 }
 
 TrainSequence CountdownFourTask::sequence(Rng& rng, bool from_held_out) const {

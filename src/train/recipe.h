@@ -31,7 +31,7 @@ struct ModelRecipe {
 };
 
 struct DataRecipe {
-  std::string task;                 // "countdown", or empty: then files
+  std::string task;                 // a built-in task (synthetic_task_names()), or empty: then files
   std::vector<std::string> train;   // JSONL files
   std::vector<std::string> valid;   // JSONL files for the validation loss, may be empty
   std::string format = "auto";      // auto | messages | prompt_completion | text | tokens

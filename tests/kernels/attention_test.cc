@@ -193,6 +193,41 @@ TEST_F(AttentionTest, OwnRowsGoIntoTheCacheFirst) {
   }
 }
 
+// Many sequences of a row each: a worker takes several items one after the other, across splits and lengths.
+TEST_F(AttentionTest, ManyOwnRowsHaveRefsBits) {
+  const std::vector<int64_t> lengths = {280, 17, 279, 64, 1, 257, 100, 33, 280, 16, 256, 48, 5, 270, 65, 128};
+  int64_t all = 0;
+  std::vector<Span> spans;
+  for (size_t s = 0; s < lengths.size(); ++s) all += lengths[s], spans.push_back({s, lengths[s] - 1, 1});
+  const auto rows = static_cast<int64_t>(lengths.size());
+  const Case some[] = {{DType::F32, 2, 1, 32, 64, 0},
+                       {DType::F16, 4, 2, 8, 16, 0},
+                       {DType::BF16, 3, 1, 20, 256, 0},
+                       {DType::F16, 1, 3, 24, 32, 0, 16, true}};
+  for (const Case& c : some) {
+    const KvLayout layout = c.layout();
+    const int q_heads = c.kv_heads * c.group;
+    const Floats old_k = values(all * c.kv_heads * c.head_dim, 3), old_v = values(all * c.kv_heads * layout.v_dim(), 4);
+    const Floats q = values(rows * q_heads * c.head_dim, 5), k = values(rows * c.kv_heads * c.head_dim, 6),
+                 v = values(rows * c.kv_heads * layout.v_dim(), 7);
+    const float* v_rows = c.latent ? nullptr : v.data();
+    Cache want_cache(layout, lengths);
+    fill(ref_kernels(), two_, want_cache, lengths, old_k, old_v);
+    const Forward want = attend(ref_kernels(), two_, want_cache, q_heads, spans, q, k.data(), v_rows);
+    for (const KernelTable* t : vector_tables())
+      for (ThreadPool* pool : pools()) {
+        Cache cache(layout, lengths);
+        fill(*t, two_, cache, lengths, old_k, old_v);
+        const Forward got = attend(*t, *pool, cache, q_heads, spans, q, k.data(), v_rows);
+        const std::string where = fmt::format("{} {} threads {}", t->name, describe(c), pool->threads());
+        ASSERT_TRUE(same_bits(got.out, want.out)) << where;
+        ASSERT_TRUE(same_bits(got.max, want.max)) << where << " max";
+        ASSERT_TRUE(same_bits(got.sum, want.sum)) << where << " sum";
+        ASSERT_TRUE(cache.bytes() == want_cache.bytes()) << where;
+      }
+  }
+}
+
 // Scores that are all zeros of both signs: the first decides the sign of the maximum.
 TEST_F(AttentionTest, MaximaThatAreZeroHaveRefsBits) {
   const KvLayout layout = layout_of(DType::F32, 1, 4, 16);

@@ -45,6 +45,18 @@ TEST(CountdownFour, MovesSayWhatIsLeft) {
   EXPECT_EQ(moves.size(), 11u);  // 18, less 0 and both 5 3, 9 3 counted twice
 }
 
+// Walks that leave every node at once write a step and its numbers for each leaf: those that would be too long are drawn again.
+TEST(CountdownFour, NoSequenceIsLongerThanTheBound) {
+  CountdownFourMix mix;
+  mix.drills = 0, mix.successes = 1, mix.systematic = 0, mix.leave = 1, mix.leave_first = 1, mix.max_leaves = 200;
+  const Four task(mix);
+  Rng rng(5);
+  int64_t longest = 0;
+  for (int i = 0; i < 1500; ++i) longest = std::max(longest, static_cast<int64_t>(task.sequence(rng).tokens.size()));
+  EXPECT_LE(longest, task.max_sequence());
+  EXPECT_GT(longest, 300);
+}
+
 TEST(CountdownFour, AnEighthIsHeldOutAndNeverEntersTraining) {
   int held = 0, all = 0;
   for (int a = 1; a <= 10; ++a)
