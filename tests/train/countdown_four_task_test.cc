@@ -45,10 +45,10 @@ TEST(CountdownFour, MovesSayWhatIsLeft) {
   EXPECT_EQ(moves.size(), 11u);  // 18, less 0 and both 5 3, 9 3 counted twice
 }
 
-// Walks that leave every node at once write a step and its numbers for each leaf: those that would be too long are drawn again.
+// Walks that leave every second step at once write it and its numbers for each leaf: those that would be too long are drawn again.
 TEST(CountdownFour, NoSequenceIsLongerThanTheBound) {
   CountdownFourMix mix;
-  mix.drills = 0, mix.successes = 1, mix.systematic = 0, mix.leave = 1, mix.leave_first = 1, mix.max_leaves = 200;
+  mix.drills = 0, mix.successes = 1, mix.systematic = 0, mix.leave = 1, mix.leave_first = 0, mix.max_leaves = 200;
   const Four task(mix);
   Rng rng(5);
   int64_t longest = 0;
